@@ -21,7 +21,9 @@ func (s String) Reveal() string { return s.s }
 func (s String) Empty() bool { return s.s == "" }
 
 // Equal compares in time that depends on lengths alone.
-func (s String) Equal(o String) bool { return subtle.ConstantTimeCompare([]byte(s.s), []byte(o.s)) == 1 }
+func (s String) Equal(o String) bool {
+	return subtle.ConstantTimeCompare([]byte(s.s), []byte(o.s)) == 1
+}
 
 // Format writes a fixed word whatever the verb.
 func (s String) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(hidden)) }
