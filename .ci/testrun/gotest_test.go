@@ -1,0 +1,54 @@
+package main
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestListen(t *testing.T) {
+	for name, c := range map[string]struct {
+		events  string
+		passed  int
+		failed  []string
+		skipped []skip
+	}{
+		"pass": {
+			events: `{"Action":"run","Package":"latchkey/a","Test":"TestX"}
+{"Action":"pass","Package":"latchkey/a","Test":"TestX"}
+{"Action":"pass","Package":"latchkey/a"}`,
+			passed: 1,
+		},
+		"skip with its reason": {
+			events: `{"Action":"output","Package":"latchkey/a","Test":"TestX","Output":"=== RUN   TestX\n"}
+{"Action":"output","Package":"latchkey/a","Test":"TestX","Output":"    x_test.go:7: mbsync is not installed\n"}
+{"Action":"output","Package":"latchkey/a","Test":"TestX","Output":"--- SKIP: TestX (0.00s)\n"}
+{"Action":"skip","Package":"latchkey/a","Test":"TestX"}`,
+			skipped: []skip{{"a TestX", "x_test.go:7: mbsync is not installed"}},
+		},
+		"a failed test is told once, not again with its package": {
+			events: `{"Action":"fail","Package":"latchkey/a","Test":"TestX"}
+{"Action":"fail","Package":"latchkey/a"}`,
+			failed: []string{"a TestX"},
+		},
+		"a package that does not build": {
+			events: `{"Action":"build-output","ImportPath":"latchkey/a","Output":"a.go:1: no\n"}
+{"Action":"fail","Package":"latchkey/a"}`,
+			failed: []string{"a"},
+		},
+		"a package without tests is no skip": {
+			events: `{"Action":"skip","Package":"latchkey/a"}`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			res := &result{}
+			l := &listener{res: res, output: map[string]*strings.Builder{}, failedIn: map[string]bool{}}
+			if err := l.listen(strings.NewReader(c.events + "\n")); err != nil {
+				t.Fatal(err)
+			}
+			if res.passed != c.passed || !reflect.DeepEqual(res.failed, c.failed) || !reflect.DeepEqual(res.skipped, c.skipped) {
+				t.Errorf("got %+v, want passed %d, failed %q, skipped %q", *res, c.passed, c.failed, c.skipped)
+			}
+		})
+	}
+}

@@ -1,0 +1,55 @@
+# Latchkey. `make test` on a fresh Debian machine does everything; `make` lists the targets.
+GO       ?= go
+FUZZTIME ?= 10s
+SOAKTIME ?= 30m
+BUDGET   ?= 25m
+
+export GOTOOLCHAIN ?= local
+build demo: export CGO_ENABLED = 0
+
+.PHONY: help deps build check sizes imports test race fuzz peers bench drills soak demo
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+deps: ## install what the tests need (root on Debian; others are told what is missing)
+	@.ci/deps
+
+build: ## bin/latchkey and bin/latchkey-bench
+	@mkdir -p bin
+	$(GO) build -trimpath -o bin/ ./cmd/...
+
+check: sizes imports ## gofmt, vet, staticcheck, the import test, sizes
+	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "gofmt: $$out"; exit 1; }
+	$(GO) vet ./... ./.ci/testrun ./.ci/sizes ./.ci/imports
+	$(GO) tool staticcheck ./... ./.ci/testrun ./.ci/sizes ./.ci/imports
+
+sizes: ## the tail of file and function sizes, bounded
+	@$(GO) run ./.ci/sizes
+
+imports: ## who may import whom
+	@$(GO) test -count=1 ./.ci/imports ./.ci/testrun
+
+test: deps ## everything: check, build, race, peers, drills; times and skips at the end
+	@GO="$(GO)" $(GO) run ./.ci/testrun -budget $(BUDGET)
+
+race: ## all tests but those with real servers, drills and soak, under the race detector
+	@GO="$(GO)" $(GO) run ./.ci/testrun -only race
+
+peers: deps ## tests with Dovecot, Postfix, Radicale and real clients
+	@GO="$(GO)" $(GO) run ./.ci/testrun -only peers
+
+drills: ## kill -9, restarts, upstreams that fail
+	@GO="$(GO)" $(GO) run ./.ci/testrun -only drills
+
+soak: ## hours in the life of a server, in SOAKTIME
+	@GO="$(GO)" LATCHKEY_SOAK=$(SOAKTIME) $(GO) run ./.ci/testrun -only soak -budget 24h
+
+fuzz: ## every fuzz target for FUZZTIME
+	@GO="$(GO)" $(GO) run ./.ci/testrun -only fuzz -fuzztime $(FUZZTIME) -budget 24h
+
+bench: ## Go benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+demo: build ## everything in one process on loopback
+	./bin/latchkey demo
