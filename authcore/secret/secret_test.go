@@ -1,0 +1,105 @@
+package secret
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestStringNeverPrints(t *testing.T) {
+	const canary = "hunter2-canary"
+	s := New(canary)
+	holder := struct {
+		S String
+		P *String
+	}{s, &s}
+	var out bytes.Buffer
+	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "s", s, "h", holder)
+	for _, f := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		fmt.Fprintf(&out, f+f+f, s, &s, holder)
+	}
+	j, err := json.Marshal(holder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.Write(j)
+	fmt.Fprint(&out, fmt.Errorf("wrap %v", s))
+	hex := fmt.Sprintf("%x", canary)
+	if got := out.String(); strings.Contains(got, canary) || strings.Contains(got, hex) {
+		t.Errorf("the secret got out: %s", got)
+	}
+	if s.Reveal() != canary {
+		t.Error("Reveal does not answer the secret")
+	}
+}
+
+func TestKeysFileRoundTrip(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	k, err := NewKeys(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Create(path); err != nil {
+		t.Fatal(err)
+	}
+	if st, _ := os.Stat(path); st.Mode().Perm() != 0o600 {
+		t.Errorf("mode %o, want 600", st.Mode().Perm())
+	}
+	if err := k.Create(path); !errors.Is(err, ErrKeysExist) {
+		t.Errorf("a second Create: %v, want ErrKeysExist", err)
+	}
+	l, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, want := k.MAC("p", "a", "b")
+	got, ok := l.MACUnder(id, "p", "a", "b")
+	if !ok || !bytes.Equal(got, want) {
+		t.Error("the loaded key makes another MAC")
+	}
+	if !l.Signing()[0].Private.Equal(k.Signing()[0].Private) {
+		t.Error("the loaded signing key differs")
+	}
+}
+
+func TestMACPartsAreSeparate(t *testing.T) {
+	k, _ := NewKeys(time.Now())
+	_, a := k.MAC("p", "ab", "c")
+	_, b := k.MAC("p", "a", "bc")
+	_, c := k.MAC("pa", "b", "c")
+	if bytes.Equal(a, b) || bytes.Equal(a, c) {
+		t.Error("parts run together")
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	k, _ := NewKeys(time.Now())
+	good, _ := k.marshal()
+	for _, c := range []struct {
+		name, content string
+		mode          os.FileMode
+	}{
+		{"readable by others", string(good), 0o640},
+		{"not JSON", "secret-material", 0o600},
+		{"newer", `{"version":2}`, 0o600},
+		{"empty", `{"version":1}`, 0o600},
+		{"short key", `{"version":1,"keys":[{"id":"m1","kind":"mac","secret":"c2hvcnQ="}]}`, 0o600},
+		{"unknown kind", `{"version":1,"keys":[{"id":"m1","kind":"x"}]}`, 0o600},
+	} {
+		path := filepath.Join(t.TempDir(), "keys.json")
+		if err := os.WriteFile(path, []byte(c.content), c.mode); err != nil {
+			t.Fatal(err)
+		}
+		_ = os.Chmod(path, c.mode)
+		if _, err := Load(path); err == nil || strings.Contains(err.Error(), "secret-material") {
+			t.Errorf("%s: got %v, want a refusal that quotes nothing", c.name, err)
+		}
+	}
+}
