@@ -1,0 +1,59 @@
+package member
+
+import (
+	"errors"
+	"strings"
+
+	"golang.org/x/net/idna"
+	"golang.org/x/text/secure/precis"
+)
+
+// Name is a canonical address: the local part after PRECIS UsernameCaseMapped (RFC 8265 section 3.3), the domain in
+// lower case as A-labels (RFC 5891). Two names of the same mailbox are equal.
+type Name struct{ Local, Domain string }
+
+// String joins both parts.
+func (n Name) String() string { return n.Local + "@" + n.Domain }
+
+// ErrName: the text is not an address that this product keeps. It is told to administrators only; at a door a bad name
+// is an unknown one.
+var ErrName = errors.New("not a valid address")
+
+// MaxName bounds what is prepared: RFC 5321 section 4.5.3.1 gives 64 and 255 octets to the parts, and preparing may
+// shrink a text.
+const MaxName = 1024
+
+// ParseName makes a canonical name. A bare local part takes defaultDomain and is refused when that is empty. There are
+// no plus-tags, no quoted local parts and no comments: a sign-in name is a word, not a mail header.
+func ParseName(s, defaultDomain string) (Name, error) {
+	if len(s) > MaxName {
+		return Name{}, ErrName
+	}
+	at := strings.LastIndexByte(s, '@')
+	local, domain := s, defaultDomain
+	if at >= 0 {
+		local, domain = s[:at], s[at+1:]
+	}
+	l, err := precis.UsernameCaseMapped.String(local)
+	if err != nil || l == "" || len(l) > 64 || strings.ContainsAny(l, "@\"(),:;<>[]\\/") || strings.HasPrefix(l, ".") ||
+		strings.HasSuffix(l, ".") || strings.Contains(l, "..") {
+		return Name{}, ErrName
+	}
+	d, err := ParseDomain(domain)
+	if err != nil {
+		return Name{}, err
+	}
+	return Name{Local: l, Domain: d}, nil
+}
+
+// ParseDomain makes the canonical name of a mail domain.
+func ParseDomain(s string) (string, error) {
+	d, err := idna.Lookup.ToASCII(s)
+	if again, e := idna.Lookup.ToASCII(d); e != nil || again != d {
+		return "", ErrName // bytes that are no UTF-8 come out as A-labels that no one could look up
+	}
+	if err != nil || d == "" || len(d) > 253 || strings.HasSuffix(d, ".") || strings.Contains(d, "..") {
+		return "", ErrName
+	}
+	return d, nil
+}
