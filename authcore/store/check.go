@@ -20,6 +20,12 @@ func CheckKey(k Key) error {
 // CheckPartition answers ErrInvalid unless partition can be one.
 func CheckPartition(partition string) error { return checkName("partition", partition) }
 
+// CheckTopic answers ErrInvalid unless topic can be one.
+func CheckTopic(topic string) error { return checkName("topic", topic) }
+
+// CheckMember answers ErrInvalid unless member can be in a set.
+func CheckMember(member string) error { return checkName("member", member) }
+
 // CheckValue answers ErrInvalid for a value over MaxValue.
 func CheckValue(value []byte) error {
 	if len(value) > MaxValue {
