@@ -2,7 +2,6 @@ package store
 
 import (
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -85,11 +84,12 @@ func (q Query) Range() (low, high string) {
 
 // prefixEnd answers the first name behind all those that begin with prefix; empty if there is none.
 func prefixEnd(prefix string) string {
-	head := strings.TrimRight(prefix, "\xff")
-	if head == "" {
-		return ""
+	for i := len(prefix) - 1; i >= 0; i-- {
+		if prefix[i] != 0xff {
+			return prefix[:i] + string([]byte{prefix[i] + 1})
+		}
 	}
-	return head[:len(head)-1] + string([]byte{head[len(head)-1] + 1})
+	return ""
 }
 
 func checkName(what, s string) error {

@@ -76,6 +76,7 @@ func TestQueryRange(t *testing.T) {
 		{"all", store.Query{}, "", ""},
 		{"prefix", store.Query{Prefix: "ab"}, "ab", "ac"},
 		{"prefix that ends high", store.Query{Prefix: "a\xff"}, "a\xff", "b"},
+		{"prefix that is not UTF-8", store.Query{Prefix: "a\xfe"}, "a\xfe", "a\xff"},
 		{"prefix with nothing behind it", store.Query{Prefix: "\xff\xff"}, "\xff\xff", ""},
 		{"after", store.Query{After: "b"}, "b\x00", ""},
 		{"after before the prefix", store.Query{Prefix: "m", After: "b"}, "m", "n"},
