@@ -1,0 +1,10 @@
+// Package peers starts real servers (Dovecot, Postfix, Radicale) and runs real clients (curl, mbsync, msmtp, mpop, swaks,
+// vdirsyncer, Python's modules) for tests. Transparency is shown by difference: the same client, or the same transcript,
+// runs directly against the server and through a door, and what it saw must be equal (Same).
+//
+// Everything is on loopback and free ports, in a folder of its own, and ends with the test. No service of the system is
+// started or touched. The servers' configurations are those of configs/examples, with test values put in.
+//
+// It knows protocols and nothing of Latchkey's code, and only tests may import it. A test that starts a real server or
+// client is named TestPeers…; what it needs and the machine lacks skips it by name, and fails it when CI=true.
+package peers
