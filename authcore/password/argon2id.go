@@ -1,0 +1,174 @@
+// Package password keeps account passwords: argon2id hashes made and compared in a bounded number of slots, what a new
+// password must be, and until when one holds. It refuses to hash without a slot, so that memory and processors stay
+// bounded whatever is sent, and it never keeps a password itself.
+package password
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/crypto/argon2"
+
+	"latchkey/authcore/secret"
+)
+
+// Params are the cost of a hash (RFC 9106; the defaults are OWASP's for argon2id).
+type Params struct {
+	MemoryKiB uint32 // 0: 19456
+	Time      uint32 // 0: 2
+	Threads   uint8  // 0: 1
+}
+
+// Upper bounds of what a stored hash may ask for: more would let a bad record stop the server.
+const (
+	maxMemoryKiB = 1 << 20
+	maxTime      = 64
+	maxThreads   = 16
+	saltBytes    = 16
+	keyBytes     = 32
+)
+
+func (p Params) withDefaults() Params {
+	if p.MemoryKiB == 0 {
+		p.MemoryKiB = 19456
+	}
+	if p.Time == 0 {
+		p.Time = 2
+	}
+	if p.Threads == 0 {
+		p.Threads = 1
+	}
+	return p
+}
+
+// ErrBusy: all slots are taken and the queue is full. Tell the client to come again; nothing was verified.
+var ErrBusy = errors.New("password hashing is busy")
+
+// Hasher owns the slots.
+type Hasher struct {
+	params Params
+	slots  chan struct{}
+	queue  chan struct{} // those who hold a slot and those who wait for one
+	dummy  string
+	hashes atomic.Int64
+}
+
+// QueuePerSlot bounds who waits for a slot: at about 40 ms a hash the last in the queue waits a second and a half.
+const QueuePerSlot = 40
+
+// NewHasher makes a Hasher with as many slots as there are processors when slots is 0.
+func NewHasher(p Params, slots int) *Hasher {
+	if slots <= 0 {
+		slots = runtime.GOMAXPROCS(0)
+	}
+	h := &Hasher{params: p.withDefaults(), slots: make(chan struct{}, slots), queue: make(chan struct{}, slots*QueuePerSlot)}
+	var salt [saltBytes]byte
+	_, _ = rand.Read(salt[:])
+	var never [keyBytes]byte // no password is known that hashes to zeros
+	h.dummy = encode(h.params, salt[:], never[:])
+	return h
+}
+
+// Hashes counts the hashes computed, dummies included.
+func (h *Hasher) Hashes() int64 { return h.hashes.Load() }
+
+// InUse answers how many slots are taken and how many attempts wait for one.
+func (h *Hasher) InUse() (taken, waiting int) {
+	taken = len(h.slots)
+	return taken, max(0, len(h.queue)-taken)
+}
+
+// Slot is the right to compute hashes, one at a time, until Release.
+type Slot struct{ h *Hasher }
+
+// Acquire waits for a slot until ctx ends. It answers ErrBusy at once when too many wait already.
+func (h *Hasher) Acquire(ctx context.Context) (*Slot, error) {
+	select {
+	case h.queue <- struct{}{}:
+	default:
+		return nil, ErrBusy
+	}
+	select {
+	case h.slots <- struct{}{}:
+		return &Slot{h: h}, nil
+	case <-ctx.Done():
+		<-h.queue
+		return nil, fmt.Errorf("wait for a hash slot: %w", context.Cause(ctx))
+	}
+}
+
+// Release gives the slot back; the first call counts.
+func (s *Slot) Release() {
+	if s.h == nil {
+		return
+	}
+	<-s.h.slots
+	<-s.h.queue
+	s.h = nil
+}
+
+// Hash makes a hash in PHC string format. The secret must be prepared.
+func (s *Slot) Hash(prepared secret.String) string {
+	salt := make([]byte, saltBytes)
+	_, _ = rand.Read(salt)
+	return encode(s.h.params, salt, s.h.key(s.h.params, prepared, salt, keyBytes))
+}
+
+// Verify says whether the prepared secret is the one that phc was made of; an error says that phc is no hash of ours.
+func (s *Slot) Verify(phc string, prepared secret.String) (bool, error) {
+	p, salt, want, err := decode(phc)
+	if err != nil {
+		return false, err
+	}
+	got := s.h.key(p, prepared, salt, uint32(len(want)))
+	return subtle.ConstantTimeCompare(got, want) == 1, nil
+}
+
+// Dummy costs what Verify costs and answers nothing.
+func (s *Slot) Dummy(prepared secret.String) {
+	_, _ = s.Verify(s.h.dummy, prepared)
+}
+
+func (h *Hasher) key(p Params, prepared secret.String, salt []byte, n uint32) []byte {
+	h.hashes.Add(1)
+	return argon2.IDKey([]byte(prepared.Reveal()), salt, p.Time, p.MemoryKiB, p.Threads, n)
+}
+
+var b64 = base64.RawStdEncoding
+
+func encode(p Params, salt, key []byte) string {
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, p.MemoryKiB, p.Time, p.Threads,
+		b64.EncodeToString(salt), b64.EncodeToString(key))
+}
+
+var errFormat = errors.New("not an argon2id hash in PHC string format")
+
+func decode(phc string) (p Params, salt, key []byte, err error) {
+	f := strings.Split(phc, "$")
+	if len(f) != 6 || f[0] != "" || f[1] != "argon2id" {
+		return p, nil, nil, errFormat
+	}
+	var version int
+	if n, err := fmt.Sscanf(f[2], "v=%d", &version); n != 1 || err != nil || version != argon2.Version {
+		return p, nil, nil, errFormat
+	}
+	if n, err := fmt.Sscanf(f[3], "m=%d,t=%d,p=%d", &p.MemoryKiB, &p.Time, &p.Threads); n != 3 || err != nil {
+		return p, nil, nil, errFormat
+	}
+	if p.MemoryKiB > maxMemoryKiB || p.Time > maxTime || p.Threads > maxThreads || p.Time == 0 || p.Threads == 0 {
+		return p, nil, nil, errFormat
+	}
+	salt, e1 := b64.DecodeString(f[4])
+	key, e2 := b64.DecodeString(f[5])
+	if e1 != nil || e2 != nil || len(salt) < 8 || len(key) < 16 || len(key) > 128 {
+		return p, nil, nil, errFormat
+	}
+	return p, salt, key, nil
+}
