@@ -119,24 +119,6 @@ func (c *Conn) leave(to phase) (carrier net.Conn, cause error) {
 	return c.c, c.cause
 }
 
-// Reset closes a bare connection with a TCP RST, looking through TLS and PROXY wrappers. What has no such thing
-// (a pipe) is closed.
-func Reset(c net.Conn) error {
-	for {
-		switch v := c.(type) {
-		case interface{ SetLinger(int) error }:
-			_ = v.SetLinger(0) // only fails on a dead descriptor
-			return ignoreClosed(c.Close())
-		case interface{ NetConn() net.Conn }: // crypto/tls
-			c = v.NetConn()
-		case interface{ Raw() net.Conn }: // PROXY protocol
-			c = v.Raw()
-		default:
-			return ignoreClosed(c.Close())
-		}
-	}
-}
-
 func ignoreClosed(err error) error {
 	if errors.Is(err, net.ErrClosed) {
 		return nil

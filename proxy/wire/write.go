@@ -68,19 +68,12 @@ func (c *Conn) Bye(format string, a ...any) error {
 
 // awaitTaken half-closes and swallows what the peer still sends. All its errors mean that the peer is gone.
 func (c *Conn) awaitTaken() {
-	half, ok := c.raw.(halfCloser)
-	if !ok {
-		return // a pipe loses nothing at its end
+	if CloseWrite(c.carrier()) != nil {
+		return // gone already, or a pipe, which loses nothing at its end
 	}
-	if c.tlsState != nil {
-		_ = c.tlsState.CloseWrite()
-	}
-	_ = half.CloseWrite()
 	_ = c.raw.SetDeadline(time.Now().Add(byeTimeout)) // crypto/tls has moved it
 	_, _ = io.CopyN(io.Discard, c.raw, byeDrain)
 }
-
-type halfCloser interface{ CloseWrite() error }
 
 // part begins the last reply: from now on only its own deadline counts.
 func (c *Conn) part() error {
