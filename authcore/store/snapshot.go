@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 )
 
@@ -19,6 +20,36 @@ type Entry struct {
 
 // IsHead reports whether e begins a partition.
 func (e Entry) IsHead() bool { return e.Record.Name == "" }
+
+// Check answers ErrInvalid unless e can follow in a snapshot: head is the last head before it, zero if there is none.
+func (e Entry) Check(head Entry) error {
+	if e.IsHead() {
+		return e.checkHead(head)
+	}
+	if err := CheckKey(Key{e.Partition, e.Record.Name}); err != nil {
+		return err
+	}
+	if e.Partition != head.Partition {
+		return fmt.Errorf("%w: a record of %q in partition %q", ErrInvalid, e.Partition, head.Partition)
+	}
+	if r := e.Record.Revision; r < 1 || r > head.Highest {
+		return fmt.Errorf("%w: record %q of %q has revision %d, its partition %d", ErrInvalid, e.Record.Name, e.Partition, r, head.Highest)
+	}
+	return CheckValue(e.Record.Value)
+}
+
+func (e Entry) checkHead(before Entry) error {
+	if err := CheckPartition(e.Partition); err != nil {
+		return err
+	}
+	if e.Partition <= before.Partition {
+		return fmt.Errorf("%w: partition %q after %q", ErrInvalid, e.Partition, before.Partition)
+	}
+	if e.Highest < 1 {
+		return fmt.Errorf("%w: partition %q at revision %d", ErrInvalid, e.Partition, e.Highest)
+	}
+	return nil
+}
 
 // Snapshotter is an optional ability of Records.
 type Snapshotter interface {

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -230,22 +231,20 @@ func (r *Records) Restore(ctx context.Context, entries iter.Seq2[store.Entry, er
 		return store.ErrNotEmpty
 	}
 	restored := make(map[string]*partition)
+	var head store.Entry
 	for e, err := range entries {
-		if err == nil {
-			err = ctx.Err()
+		if err = cmp.Or(err, ctx.Err()); err == nil {
+			err = e.Check(head)
 		}
 		if err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
 		if e.IsHead() {
+			head = e
 			restored[e.Partition] = &partition{revision: e.Highest, records: make(map[string]record)}
 			continue
 		}
-		p := restored[e.Partition]
-		if p == nil {
-			return fmt.Errorf("restore: %w: a record before the head of its partition %q", store.ErrInvalid, e.Partition)
-		}
-		p.put(e.Record.Name, record{bytes.Clone(e.Record.Value), e.Record.Revision, store.Milliseconds(e.Record.ExpiresAt)})
+		restored[e.Partition].put(e.Record.Name, record{bytes.Clone(e.Record.Value), e.Record.Revision, store.Milliseconds(e.Record.ExpiresAt)})
 	}
 	r.partitions = restored
 	return nil

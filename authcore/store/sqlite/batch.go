@@ -1,0 +1,104 @@
+package sqlite
+
+import (
+	"database/sql/driver"
+	"fmt"
+
+	"latchkey/authcore/store"
+)
+
+// batch applies one request within the open transaction. Everything is read and judged before anything is written, so
+// that a refusal leaves no trace and needs no savepoint.
+func (w *writer) batch(req *request) (int64, error) {
+	if err := req.ctx.Err(); err != nil {
+		return 0, err // the caller is gone and was told so
+	}
+	now := w.now().UnixMilli()
+	for i := range req.ops {
+		if err := w.judge(req.partition, &req.ops[i], now); err != nil {
+			return 0, err
+		}
+	}
+	highest, err := w.highest(req.partition)
+	if err != nil {
+		return 0, err
+	}
+	revision := highest + 1
+	for i := range req.ops {
+		if err := w.write(req.partition, revision, &req.ops[i]); err != nil {
+			return 0, err
+		}
+	}
+	w.heads[req.partition] = revision
+	return revision, nil
+}
+
+// judge holds the op's condition against the record as the transaction sees it.
+func (w *writer) judge(partition string, op *store.Op, now int64) error {
+	if op.IfRevision == store.AnyRevision {
+		return nil
+	}
+	found, err := w.get.one(w.row.bare(), partition, op.Name)
+	if err != nil {
+		return err
+	}
+	var revision int64 // 0: absent
+	if found {
+		rec, expires, err := w.row.record(partition, op.Name)
+		if err != nil {
+			return err
+		}
+		if expires == 0 || expires > now {
+			revision = rec.Revision
+		}
+	}
+	if revision != op.IfRevision {
+		return fmt.Errorf("record %q: %w", op.Name, store.ErrConflict)
+	}
+	return nil
+}
+
+func (w *writer) write(partition string, revision int64, op *store.Op) error {
+	switch op.Kind {
+	case store.Put:
+		return w.putRecord(partition, store.Record{Name: op.Name, Value: op.Value, Revision: revision, ExpiresAt: op.ExpiresAt})
+	case store.Delete:
+		return w.remove.exec(partition, op.Name)
+	}
+	return nil
+}
+
+func (w *writer) putRecord(partition string, r store.Record) error {
+	value := r.Value
+	if value == nil {
+		value = []byte{} // nil would be NULL
+	}
+	expires := store.Milliseconds(r.ExpiresAt)
+	return w.put.exec(partition, r.Name, r.Revision, expires, w.row.checksum(partition, r.Name, r.Revision, expires, value), value)
+}
+
+// highest answers the highest revision that the partition has given out, 0 for a new one.
+func (w *writer) highest(partition string) (int64, error) {
+	if revision, known := w.heads[partition]; known {
+		return revision, nil
+	}
+	var pair [2]driver.Value
+	found, err := w.head.one(pair[:], partition)
+	if err != nil || !found {
+		return 0, err
+	}
+	return w.row.head(partition, pair[0], pair[1])
+}
+
+func (w *writer) flushHeads() error {
+	for partition, revision := range w.heads {
+		if err := w.writeHead(partition, revision); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *writer) writeHead(partition string, revision int64) error {
+	return w.putHead.exec(partition, revision, w.row.headChecksum(partition, revision))
+}
