@@ -107,6 +107,7 @@ state_dir = %[1]s/state
 instance_name = peer
 log_path = %[1]s/dovecot.log
 auth_failure_delay = 0
+auth_verbose = yes
 shutdown_clients = yes
 passdb {
   driver = static
