@@ -1,0 +1,132 @@
+package upstream
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"latchkey/authcore/secret"
+	"latchkey/proxy"
+)
+
+func write(t *testing.T, name string, content []byte) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestNewNamesMistakes(t *testing.T) {
+	imap := func(change func(*Server)) []Server {
+		s := Server{Name: "mail", Protocol: IMAP, Addresses: []string{"192.0.2.1:143"}}
+		fill(&s)
+		change(&s)
+		return []Server{s}
+	}
+	dav := func(change func(*Server)) []Server {
+		s := Server{Name: "dav", Protocol: HTTPProtocol, Addresses: []string{"192.0.2.1:80"}, Way: Header, Header: "X-Remote-User"}
+		fill(&s)
+		change(&s)
+		return []Server{s}
+	}
+	tokens := func(a, b string) []Server {
+		return append(imap(func(s *Server) { s.Way = proxy.Token; s.Token = TokenSettings{Audience: a, Issuer: "i"} }),
+			imap(func(s *Server) { s.Name = "two"; s.Way = proxy.Token; s.Token = TokenSettings{Audience: b, Issuer: "i"} })...)
+	}
+	for _, tt := range []struct {
+		name    string
+		servers []Server
+		want    []string // each must be said; none: it is well
+	}{
+		{"well", imap(func(*Server) {}), nil},
+		{"well: DAV", dav(func(*Server) {}), nil},
+		{"well: socket", imap(func(s *Server) { s.Addresses = []string{"unix:/run/imap"} }), nil},
+		{"well: two audiences", tokens("a", "b"), nil},
+		{"no name", imap(func(s *Server) { s.Name = "" }), []string{"name: is missing"}},
+		{"name twice", append(imap(func(*Server) {}), imap(func(*Server) {})...), []string{"name: is used twice"}},
+		{"protocol", imap(func(s *Server) { s.Protocol = "ldap" }), []string{"protocol: "}},
+		{"no address", imap(func(s *Server) { s.Addresses = nil }), []string{"addresses: are missing"}},
+		{"no port", imap(func(s *Server) { s.Addresses = []string{"192.0.2.1"} }), []string{"addresses: "}},
+		{"port zero", imap(func(s *Server) { s.Addresses = []string{"192.0.2.1:0"} }), []string{"addresses: "}},
+		{"relative socket", imap(func(s *Server) { s.Addresses = []string{"unix:run/imap"} }), []string{"absolute"}},
+		{"TLS not said", imap(func(s *Server) { s.TLS.Mode = "" }), []string{"tls.mode: "}},
+		{"insecure without TLS", imap(func(s *Server) { s.TLS.Insecure = true }), []string{"tls: has settings"}},
+		{"insecure with CA", imap(func(s *Server) { s.TLS = TLS{Mode: TLSOn, Insecure: true, CAFile: "x"} }), []string{"tls: names a ca_file"}},
+		{"certificate without key", imap(func(s *Server) { s.TLS = TLS{Mode: TLSOn, CertFile: "x"} }), []string{"together"}},
+		{"TLS to a socket", imap(func(s *Server) { s.TLS.Mode = TLSOn; s.Addresses = []string{"unix:/run/imap"} }), []string{"tls.server_name"}},
+		{"TLS to two hosts", imap(func(s *Server) { s.TLS.Mode = TLSOn; s.Addresses = []string{"a.example:993", "b.example:993"} }), []string{"several hosts"}},
+		{"STARTTLS of HTTP", dav(func(s *Server) { s.TLS.Mode = StartTLS }), []string{"tls.mode: "}},
+		{"way of another protocol", imap(func(s *Server) { s.Way = Header }), []string{"way: "}},
+		{"XCLIENT for IMAP", imap(func(s *Server) { s.Way = proxy.XCLIENT }), []string{"way: "}},
+		{"no way", imap(func(s *Server) { s.Way = "" }), []string{"way: "}},
+		{"no master", imap(func(s *Server) { s.Master = ""; s.Secret = secret.String{} }), []string{"master: is missing", "secret: is missing"}},
+		{"NUL in the secret", imap(func(s *Server) { s.Secret = secret.New("a\x00b") }), []string{"control characters"}},
+		{"no audience", imap(func(s *Server) { s.Way = proxy.Token }), []string{"token.audience: is missing", "token.issuer: is missing"}},
+		{"one audience for two", tokens("a", "a"), []string{`token.audience: is that of "mail" too`}},
+		{"algorithm", imap(func(s *Server) { s.Way = proxy.Token; s.Token = TokenSettings{"a", "i", "none"} }), []string{"token.algorithm"}},
+		{"PROXY and XCLIENT", imap(func(s *Server) { s.Protocol = SMTP; s.Way = proxy.XCLIENT; s.Facts = FactsProxy }), []string{"facts: is proxy_protocol and the way is xclient"}},
+		{"facts of another protocol", imap(func(s *Server) { s.Facts = FactsXCLIENT }), []string{"facts: "}},
+		{"PROXY over shared connections", dav(func(s *Server) { s.Facts = FactsProxy }), []string{"facts: "}},
+		{"no header", dav(func(s *Server) { s.Header = "" }), []string{"header: is missing"}},
+		{"header with underscore", dav(func(s *Server) { s.Header = "X_Remote_User" }), []string{"cannot carry"}},
+		{"header that means something", dav(func(s *Server) { s.Header = "Host" }), []string{"cannot carry"}},
+		{"bearer secret for all", dav(func(s *Server) { s.Way = Bearer; s.Header = ""; s.Secret = secret.New("x") }), []string{"header: is missing"}},
+		{"basic for all as one", dav(func(s *Server) { s.Way = Basic; s.Header = ""; s.BasicUser = "root"; s.Secret = secret.New("x") }), []string{"basic_user: "}},
+		{"colon in basic_user", dav(func(s *Server) { s.Way = Basic; s.BasicUser = "{user}:x"; s.Secret = secret.New("x") }), []string{"basic_user: "}},
+		{"user", imap(func(s *Server) { s.User = "local" }), []string{"user: "}},
+		{"only door", dav(func(s *Server) { s.AuthenticatesOnlyDoor = true }), []string{"authenticates_only_door"}},
+		{"probe user without a password", imap(func(s *Server) { s.Way = proxy.Passthrough; s.ProbeUser = "a" }), []string{"probe_user: "}},
+		{"all at once", imap(func(s *Server) { s.Way = "x"; s.User = "y"; s.Addresses = nil }), []string{"way: ", "user: ", "addresses: "}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := New(Options{Servers: tt.servers, Token: signer})
+			if len(tt.want) == 0 && err != nil {
+				t.Fatalf("New: %v, want no mistake", err)
+			}
+			for _, want := range tt.want {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("New: %v, want it to say %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestNewNeedsSigner(t *testing.T) {
+	s := Server{Name: "mail", Protocol: IMAP, Addresses: []string{"192.0.2.1:143"}, Way: proxy.Token}
+	fill(&s)
+	if _, err := New(Options{Servers: []Server{s}}); err == nil || !strings.Contains(err.Error(), "no key") {
+		t.Errorf("New without a signer: %v, want a mistake", err)
+	}
+}
+
+func TestNewReadsCertificates(t *testing.T) {
+	s := Server{Name: "mail", Protocol: IMAP, Addresses: []string{"192.0.2.1:993"}}
+	fill(&s)
+	for name, settings := range map[string]TLS{
+		"no CA file":          {Mode: TLSOn, CAFile: "/nowhere"},
+		"CA file without any": {Mode: TLSOn, CAFile: write(t, "empty.pem", []byte("nothing"))},
+		"no certificate":      {Mode: TLSOn, CertFile: "/nowhere", KeyFile: "/nowhere"},
+	} {
+		s.TLS = settings
+		if _, err := New(Options{Servers: []Server{s}}); err == nil {
+			t.Errorf("%s: New took it", name)
+		}
+	}
+}
+
+func TestUserFor(t *testing.T) {
+	p := pool(t, Server{Name: "a", Protocol: IMAP, Addresses: []string{"192.0.2.1:1"}},
+		Server{Name: "b", Protocol: IMAP, Addresses: []string{"192.0.2.1:1"}, User: ByID})
+	for name, want := range map[string]string{"a": "m@new.example", "b": "id7"} {
+		if got, err := p.UserFor(name, "m@new.example", "id7"); err != nil || got != want {
+			t.Errorf("UserFor(%s) = %q, %v, want %q", name, got, err, want)
+		}
+	}
+	if _, err := p.UserFor("c", "", ""); err == nil {
+		t.Error("UserFor answered for an upstream that is not there")
+	}
+}
