@@ -71,13 +71,3 @@ func passOrUnavailable(path string, err error) error {
 	}
 	return fmt.Errorf("%w: %s: %w", store.ErrUnavailable, path, err)
 }
-
-// isCorrupt reports whether SQLite itself says that the file is damaged, or a checksum does.
-func isCorrupt(err error) bool {
-	var e *sqlite.Error
-	if errors.As(err, &e) {
-		code := e.Code() & 0xff
-		return code == lib.SQLITE_CORRUPT || code == lib.SQLITE_NOTADB
-	}
-	return errors.Is(err, store.ErrCorrupt)
-}
