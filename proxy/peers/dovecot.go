@@ -171,14 +171,19 @@ func mailUser(t testing.TB) account {
 	if os.Geteuid() != 0 {
 		return account{os.Geteuid(), os.Getegid()}
 	}
-	u, err := user.Lookup("mail")
+	return lookupAccount(t, "mail")
+}
+
+func lookupAccount(t testing.TB, name string) account {
+	t.Helper()
+	u, err := user.Lookup(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	uid, errUID := strconv.Atoi(u.Uid)
 	gid, errGID := strconv.Atoi(u.Gid)
 	if errUID != nil || errGID != nil {
-		t.Fatalf("user mail has ids %q and %q", u.Uid, u.Gid)
+		t.Fatalf("user %s has ids %q and %q", name, u.Uid, u.Gid)
 	}
 	return account{uid, gid}
 }

@@ -35,15 +35,6 @@ func IMAPTranscript(t testing.TB, e Endpoint) []string {
 	return transcript(t, e, IMAPScenarios())
 }
 
-func transcript(t testing.TB, e Endpoint, scenarios []Scenario) []string {
-	t.Helper()
-	var lines []string
-	for _, s := range scenarios {
-		lines = append(append(lines, "== "+s.Name), s.Run(t, e)...)
-	}
-	return lines
-}
-
 // What Dovecot makes new each time: validity and identifiers of mailboxes, the time that a command took, dates.
 // LOGIN-REFERRALS is what a door leaves out of the tagged OK on purpose: a referral would lead past it.
 var imapSubstitutions = []substitution{

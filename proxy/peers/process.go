@@ -1,7 +1,6 @@
 package peers
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -29,7 +27,6 @@ type server struct {
 	ports ports
 	logs  []string // files that are shown when the test fails
 
-	output syncBuffer
 	exited chan struct{} // closed when the program has ended
 }
 
@@ -55,9 +52,15 @@ func newServer(t testing.TB, name string) *server {
 // start runs the program until the test ends. It leads a process group of its own, which dies with the test's process too.
 func (s *server) start(t testing.TB, path string, args ...string) {
 	t.Helper()
+	output, err := os.Create(filepath.Join(s.dir, "output.log")) // a file, not a pipe, which a child could hold open
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer output.Close()
+	s.logs = append(s.logs, output.Name())
 	cmd := exec.Command(path, args...)
 	cmd.Dir = s.dir
-	cmd.Stdout, cmd.Stderr = &s.output, &s.output
+	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	s.exited = make(chan struct{})
 	started := make(chan error)
@@ -137,9 +140,6 @@ func answers(addr string, greets bool) error {
 
 func (s *server) showLogs(t testing.TB) {
 	t.Helper()
-	if out := s.output.String(); out != "" {
-		t.Logf("%s said:\n%s", s.name, out)
-	}
 	for _, name := range s.logs {
 		if log := tailOf(name, 32<<10); log != "" {
 			t.Logf("%s, end of %s:\n%s", s.name, filepath.Base(name), log)
@@ -173,27 +173,6 @@ func (s *server) write(t testing.TB, name, content string, mode os.FileMode) str
 		t.Fatal(err)
 	}
 	return path
-}
-
-// A syncBuffer takes a program's output while the test may read it. It keeps the first megabyte.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer // guarded by mu
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if room := 1<<20 - b.b.Len(); room > 0 {
-		b.b.Write(p[:min(len(p), room)])
-	}
-	return len(p), nil
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // ports is a block of ports that belongs to one server: ports(0) is held open as a lock while the test lasts, so that

@@ -39,7 +39,7 @@ func Same(t *testing.T, scenarios []Scenario, direct, door Endpoint) {
 	t.Helper()
 	for _, s := range scenarios {
 		t.Run(s.Name, func(t *testing.T) {
-			want, got := s.Run(t, direct), s.Run(t, door)
+			want, got := s.run(t, direct), s.run(t, door)
 			if len(want) == 0 {
 				t.Fatal("the client saw nothing")
 			}
@@ -48,6 +48,38 @@ func Same(t *testing.T, scenarios []Scenario, direct, door Endpoint) {
 			}
 		})
 	}
+}
+
+// run ends what the scenario opened when it is over, not with the test: a door limits how many connections a member has.
+func (s Scenario) run(t testing.TB, e Endpoint) []string {
+	t.Helper()
+	scope := &scope{TB: t}
+	defer scope.end()
+	return s.Run(scope, e)
+}
+
+// A scope is a test within which something is cleaned up earlier.
+type scope struct {
+	testing.TB
+	cleanups []func()
+}
+
+func (s *scope) Cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
+
+func (s *scope) end() {
+	for _, f := range slices.Backward(s.cleanups) {
+		f()
+	}
+}
+
+// transcript runs the scenarios and puts each under its name.
+func transcript(t testing.TB, e Endpoint, scenarios []Scenario) []string {
+	t.Helper()
+	var lines []string
+	for _, s := range scenarios {
+		lines = append(append(lines, "== "+s.Name), s.run(t, e)...)
+	}
+	return lines
 }
 
 // Diff shows where two transcripts part: what they have in common before and after is left out but for a little.

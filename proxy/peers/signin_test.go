@@ -73,7 +73,7 @@ func TestPeersDovecotToken(t *testing.T) {
 			if !strings.HasPrefix(got, c.want) {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
-			wantLog(t, d, c.because)
+			wantLog(t, d.LogFile, c.because)
 		})
 	}
 }
@@ -108,7 +108,7 @@ func TestPeersDovecotForwardedAddress(t *testing.T) {
 		s := dialIMAP(t, Endpoint{Addr: d.IMAP, User: "id@new.example"})
 		s.do(`ID ("x-originating-ip" "192.0.2.7" "x-originating-port" "4711" "x-session-id" "abc")`)
 		s.do(`LOGIN "id@new.example" %s`, quote(UserPassword))
-		wantLog(t, d, "user=<id@new.example>", "rip=192.0.2.7")
+		wantLog(t, d.LogFile, "user=<id@new.example>", "rip=192.0.2.7")
 	})
 	t.Run("POP3 XCLIENT", func(t *testing.T) {
 		r := dialRaw(t, Endpoint{Addr: d.POP3})
@@ -119,19 +119,19 @@ func TestPeersDovecotForwardedAddress(t *testing.T) {
 				t.Fatalf("%s: %s", line, got)
 			}
 		}
-		wantLog(t, d, "user=<pop@new.example>", "rip=192.0.2.8")
+		wantLog(t, d.LogFile, "user=<pop@new.example>", "rip=192.0.2.8")
 	})
 	t.Run("PROXY header", func(t *testing.T) {
 		s := &imapSession{rawConn: dialRaw(t, Endpoint{Addr: d.IMAPProxied}), user: "proxy@new.example"}
 		s.send("PROXY TCP4 192.0.2.9 127.0.0.1 4711 143\r\n")
 		s.response()
 		s.do(`LOGIN "proxy@new.example" %s`, quote(UserPassword))
-		wantLog(t, d, "user=<proxy@new.example>", "rip=192.0.2.9")
+		wantLog(t, d.LogFile, "user=<proxy@new.example>", "rip=192.0.2.9")
 	})
 }
 
 // wantLog looks for a line that holds all the words, which the server may write a little later.
-func wantLog(t *testing.T, d *DovecotServer, words ...string) {
+func wantLog(t *testing.T, logFile string, words ...string) {
 	t.Helper()
 	holds := func(line string) bool {
 		for _, w := range words {
@@ -143,12 +143,12 @@ func wantLog(t *testing.T, d *DovecotServer, words ...string) {
 	}
 	deadline := time.Now().Add(startWait)
 	for time.Now().Before(deadline) {
-		for line := range strings.Lines(tailOf(d.LogFile, 64<<10)) {
+		for line := range strings.Lines(tailOf(logFile, 64<<10)) {
 			if holds(line) {
 				return
 			}
 		}
 		<-time.After(20 * time.Millisecond)
 	}
-	t.Errorf("the log of Dovecot has no line with %q", words)
+	t.Errorf("the server's log has no line with %q", words)
 }

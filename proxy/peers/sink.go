@@ -36,25 +36,8 @@ func NewSink(t testing.TB) *Sink {
 		t.Fatal(err)
 	}
 	s := &Sink{Addr: l.Addr().String(), arrived: make(chan struct{})}
-	var conns connections
-	var serving sync.WaitGroup
-	serving.Go(func() { s.accept(l, &conns) })
-	t.Cleanup(func() {
-		l.Close()
-		serving.Wait() // nobody is accepted any more
-		conns.closeAll()
-	})
+	listenUntilEnd(t, l, s.converse)
 	return s
-}
-
-func (s *Sink) accept(l net.Listener, conns *connections) {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		conns.serve(c, s.converse)
-	}
 }
 
 // Next waits for a message that is for the address and hands it out once.
@@ -161,43 +144,4 @@ func untilDot(r *bufio.Reader) (string, error) {
 		}
 		text.WriteString(strings.TrimPrefix(line, "."))
 	}
-}
-
-// connections are those that a test server has open; they are closed and waited for at the test's end.
-type connections struct {
-	mu     sync.Mutex
-	open   map[net.Conn]bool // guarded by mu
-	wg     sync.WaitGroup
-	closed bool // guarded by mu
-}
-
-// serve runs converse on c in a goroutine of its own, which closeAll waits for.
-func (cs *connections) serve(c net.Conn, converse func(net.Conn)) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	if cs.closed {
-		c.Close()
-		return
-	}
-	if cs.open == nil {
-		cs.open = map[net.Conn]bool{}
-	}
-	cs.open[c] = true
-	cs.wg.Go(func() {
-		converse(c)
-		c.Close()
-		cs.mu.Lock()
-		defer cs.mu.Unlock()
-		delete(cs.open, c)
-	})
-}
-
-func (cs *connections) closeAll() {
-	cs.mu.Lock()
-	cs.closed = true
-	for c := range cs.open {
-		c.Close()
-	}
-	cs.mu.Unlock()
-	cs.wg.Wait()
 }
