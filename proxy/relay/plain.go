@@ -1,0 +1,37 @@
+package relay
+
+import (
+	"fmt"
+	"io"
+)
+
+// pump passes every octet of one side on, until that side ends. The last of the two finishes the session.
+func (s *Session) pump(from, to *leg) {
+	defer s.pumped()
+	src := s.source(from)
+	defer src.free()
+	for {
+		p, err := src.next()
+		switch {
+		case err == io.EOF:
+			if !s.halfClose(to) {
+				s.fail(nil)
+			}
+			return
+		case err != nil:
+			s.fail(fmt.Errorf("read from %s: %w", from.name, err))
+			return
+		}
+		if err := s.write(to, p); err != nil {
+			s.fail(err)
+			return
+		}
+		from.came.Add(int64(len(p)))
+	}
+}
+
+func (s *Session) pumped() {
+	if s.pumps.Add(-1) == 0 {
+		s.finish()
+	}
+}

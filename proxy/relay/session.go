@@ -1,0 +1,275 @@
+package relay
+
+import (
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options of one session. The zero value relays every octet and tells nobody of the end.
+type Options struct {
+	// Idle ends the session when nothing moves either way for so long. Zero: the relay's.
+	Idle time.Duration
+	// Splitter decides what passes; nil: every octet as it comes.
+	Splitter Splitter
+	// Farewell is the last word to the client when a session without Splitter is cut, drained or idle, and the client
+	// is sure to read it as a line of its own: nothing is on its way, the last octets were CRLF, and nothing moved for
+	// ten seconds. Nil, or an answer of nil: none. A Splitter's own word comes from Part.
+	Farewell func(cause error) []byte
+	// OnEnd is called exactly once, from a goroutine of its own, when both descriptors are closed.
+	OnEnd func(End)
+}
+
+// End says how a session ended.
+type End struct {
+	// Cause is nil if both sides ended in order; what Cut or Drain was given; one of this package's errors; or that of
+	// a connection, with its side.
+	Cause error
+	// Octets that were taken from either side: what was read ahead counts, what an error left unsent does not.
+	FromClient, FromUpstream int64
+	Started, Ended           time.Time
+}
+
+const (
+	// quietBefore: a client that got nothing for so long waits for whatever comes, so a farewell is not read as a part
+	// of something else.
+	quietBefore = 10 * time.Second
+	// linger bounds the silence after one side has ended: long enough for an answer to the last command, short enough
+	// for a peer that will never say its end.
+	linger = 30 * time.Second
+	// stall bounds one write of at most 32 KiB. A phone in a tunnel gets its minutes; who takes less than 150 octets a
+	// second for so long costs more than he is worth. It is renewed late: a write has three quarters of it at least.
+	stall = 4 * time.Minute
+	// lastWord bounds the writes of a session that is being cut: either they fit the socket's buffer or they are lost.
+	// It leaves a cut within a second.
+	lastWord = 300 * time.Millisecond
+)
+
+// Session is one client and its upstream.
+type Session struct {
+	relay            *Relay
+	o                Options
+	client, upstream leg
+	started          time.Time
+	moved            atomic.Int64 // when octets last moved, in nanoseconds after started
+	pumps            atomic.Int32 // how many still run, without a splitter
+	split            *split       // nil: there is none
+
+	mu      sync.Mutex
+	timer   *time.Timer // guarded by mu
+	halves  bool        // one side has ended; guarded by mu
+	drained error       // why it shall leave when it can; guarded by mu
+	drainBy time.Time   // and when it must; guarded by mu
+	cutting bool        // it leaves now; guarded by mu
+	polite  bool        // and may say so; guarded by mu
+	stopped bool        // nothing is read and written any more but the last word; guarded by mu
+	cause   error       // the first one; guarded by mu
+}
+
+func newSession(r *Relay, o Options) *Session {
+	if o.Idle == 0 {
+		o.Idle = r.settings.Idle
+	}
+	s := &Session{relay: r, o: o, started: time.Now()}
+	s.client.name, s.upstream.name = "client", "upstream"
+	s.client.tail = [2]byte{'\r', '\n'} // a dialogue ends with a whole reply
+	return s
+}
+
+// prepare makes what Cut and Drain use.
+func (s *Session) prepare() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.o.Splitter != nil {
+		s.split = newSplit(s)
+	}
+	s.timer = time.AfterFunc(s.o.Idle, s.tick)
+}
+
+// start sets the session's goroutines going, or ends it at once with err. They are new ones: a stack that has been
+// through a TLS handshake stays large.
+func (s *Session) start(err error) {
+	switch {
+	case err != nil:
+		s.fail(err)
+		go s.finish()
+	case s.split != nil:
+		s.split.start()
+	default:
+		s.pumps.Store(2)
+		go s.pump(&s.client, &s.upstream)
+		go s.pump(&s.upstream, &s.client)
+	}
+}
+
+// Cut ends the session now, from anywhere, at any time; the first cause stands. It does not wait: OnEnd tells.
+func (s *Session) Cut(cause error) {
+	if cause == nil {
+		cause = ErrCut
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cut(cause)
+}
+
+// Drain ends the session when it can leave without harm: when it has been quiet, or its splitter says so. After d it
+// is cut.
+func (s *Session) Drain(cause error, d time.Duration) {
+	if cause == nil {
+		cause = ErrCut
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cutting || s.stopped || s.drained != nil {
+		return
+	}
+	s.drained, s.drainBy = cause, time.Now().Add(d)
+	s.timer.Reset(0)
+	if s.split != nil {
+		s.split.nudge()
+	}
+}
+
+// cut needs mu.
+func (s *Session) cut(cause error) {
+	if s.cutting || s.stopped {
+		return
+	}
+	s.cutting = true
+	if s.cause == nil {
+		s.cause = cause
+	}
+	if s.split != nil { // its goroutine leaves as Part says; what it writes meanwhile may not hold it up
+		soon := time.Now().Add(lastWord)
+		s.client.limitWrites(soon)
+		s.upstream.limitWrites(soon)
+		s.split.nudge()
+		return
+	}
+	s.polite = s.quiet() >= quietBefore && !s.halves
+	s.stop()
+}
+
+// stop makes every read and write end; it needs mu.
+func (s *Session) stop() {
+	if !s.stopped {
+		s.stopped = true
+		s.client.interrupt()
+		s.upstream.interrupt()
+	}
+}
+
+// fail ends the session because of err; nil: in order. An end that has a cause keeps it.
+func (s *Session) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause == nil && !s.stopped {
+		s.cause = err
+	}
+	s.stop()
+}
+
+// halfClose passes the end of one side on to the other. false: there is no such thing as a half end.
+func (s *Session) halfClose(to *leg) bool {
+	if !to.closeWrite() {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.halves = true
+	s.touch() // the silence begins now
+	s.timer.Reset(s.next())
+	return true
+}
+
+// tick looks what the passing of time means.
+func (s *Session) tick() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cutting || s.stopped {
+		return
+	}
+	next := s.next()
+	switch {
+	case next > 0:
+		s.timer.Reset(next)
+	case s.drained != nil && s.quiet() < s.limit():
+		s.cut(s.drained)
+	default:
+		s.cut(ErrIdle)
+	}
+}
+
+// next is how long nothing can happen by time alone; it needs mu.
+func (s *Session) next() time.Duration {
+	next := s.limit() - s.quiet()
+	if s.drained != nil {
+		next = min(next, time.Until(s.drainBy))
+		if s.split == nil {
+			next = min(next, quietBefore-s.quiet())
+		}
+	}
+	return next
+}
+
+// limit is how long a silence may be; it needs mu.
+func (s *Session) limit() time.Duration {
+	if s.halves {
+		return min(linger, s.o.Idle)
+	}
+	return s.o.Idle
+}
+
+// quiet is how long nothing has moved.
+func (s *Session) quiet() time.Duration {
+	return time.Since(s.started) - time.Duration(s.moved.Load())
+}
+
+func (s *Session) touch() { s.moved.Store(int64(time.Since(s.started))) }
+
+// finish is the last thing the last goroutine does.
+func (s *Session) finish() {
+	s.mu.Lock()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.stopped = true // a Cut comes too late from now on
+	polite, cause := s.polite, s.cause
+	s.mu.Unlock()
+	if polite && s.o.Farewell != nil {
+		s.client.sayLast(s.farewell(cause))
+	}
+	s.upstream.close()
+	s.client.close()
+	e := End{Cause: cause, FromClient: s.client.came.Load(), FromUpstream: s.upstream.came.Load(),
+		Started: s.started, Ended: time.Now()}
+	defer s.relay.forget(s, e)
+	if s.o.OnEnd != nil {
+		s.o.OnEnd(e)
+	}
+}
+
+// farewell is what the client may be told, nil if it could be read as something else.
+func (s *Session) farewell(cause error) []byte {
+	if s.client.tail != [2]byte{'\r', '\n'} {
+		return nil
+	}
+	return s.o.Farewell(cause)
+}
+
+// PanicError is the Cause of a session in which a splitter panicked.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic in the relay: %v", e.Value) }
+
+// caught turns a panic into the end of one session.
+func (s *Session) caught() {
+	if v := recover(); v != nil {
+		s.fail(&PanicError{Value: v, Stack: debug.Stack()})
+	}
+}

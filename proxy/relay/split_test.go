@@ -1,0 +1,270 @@
+package relay_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"latchkey/proxy/relay"
+	"latchkey/proxy/wire"
+)
+
+// lines is a small protocol: each line of the client is answered by one of the upstream, in order. Some lines are
+// commands to the splitter itself.
+type lines struct {
+	open int // lines whose answers are outstanding
+	part func(l *lines, drain bool) (relay.Action, time.Duration)
+}
+
+var errBad = errors.New("bad line")
+
+func (l *lines) FromClient(p []byte) relay.Action {
+	n := bytes.IndexByte(p, '\n') + 1
+	line := string(p[:n])
+	word, rest, _ := strings.Cut(line, " ")
+	switch word {
+	case "":
+		return relay.Action{Kind: relay.Hold}
+	case "drop":
+		return relay.Action{Kind: relay.Drop, N: n}
+	case "inject":
+		l.open++
+		return relay.Action{Kind: relay.ToUpstream, N: n, Bytes: []byte(rest)}
+	case "abort":
+		return relay.Action{Kind: relay.Abort, Bytes: []byte(rest), Cause: errBad}
+	case "zero":
+		return relay.Action{}
+	case "too-much":
+		return relay.Action{Kind: relay.Forward, N: len(p) + 1}
+	case "negative":
+		return relay.Action{Kind: relay.ToClient, N: -1}
+	case "nothing":
+		return relay.Action{Kind: relay.Forward}
+	case "endless":
+		return relay.Action{Kind: relay.ToClient}
+	case "unknown":
+		return relay.Action{Kind: 99, N: n}
+	case "panic":
+		panic("at the splitter")
+	}
+	if (word == "local" || word == "close") && l.open > 0 {
+		return relay.Action{Kind: relay.Hold} // the answer must not overtake the upstream's
+	}
+	switch word {
+	case "local":
+		return relay.Action{Kind: relay.ToClient, N: n, Bytes: []byte(rest)}
+	case "close":
+		return relay.Action{Kind: relay.Close, N: n, Bytes: []byte(rest)}
+	}
+	l.open++
+	return relay.Action{Kind: relay.Forward, N: n}
+}
+
+func (l *lines) FromUpstream(p []byte) relay.Action {
+	n := bytes.IndexByte(p, '\n') + 1
+	if n == 0 {
+		return relay.Action{Kind: relay.Hold}
+	}
+	l.open--
+	return relay.Action{Kind: relay.Forward, N: n}
+}
+
+func (l *lines) Part(drain bool) (relay.Action, time.Duration) {
+	if l.part == nil {
+		return relay.Action{Kind: relay.Close, Bytes: []byte("421 part\n")}, 0
+	}
+	return l.part(l, drain)
+}
+
+func split(t *testing.T, l *lines, f func(t *testing.T, r *rig)) {
+	t.Helper()
+	bubble(t, relay.Options{Splitter: l}, f)
+}
+
+func TestSplitterOrder(t *testing.T) {
+	split(t, &lines{}, func(t *testing.T, r *rig) {
+		go says(t, r.client, "one\ndrop this\ntwo\nlocal 3\nfour\ninject FIVE\nlocal 6\nseven\nlocal 8\n")
+		hears(t, r.upstream, "one\ntwo\n")
+		synctest.Wait() // nothing behind the held line may come
+		go says(t, r.upstream, "1\n")
+		hears(t, r.client, "1\n")
+		go says(t, r.upstream, "2")
+		synctest.Wait()
+		go says(t, r.upstream, "\n")
+		hears(t, r.client, "2\n3\n")
+		hears(t, r.upstream, "four\nFIVE\n")
+		go says(t, r.upstream, "4\n5\n")
+		hears(t, r.client, "4\n5\n6\n")
+		hears(t, r.upstream, "seven\n")
+		go says(t, r.upstream, "7\n")
+		hears(t, r.client, "7\n8\n")
+		r.client.Close()
+		hearsEnd(t, r.upstream, "")
+		r.upstream.Close()
+		e := r.endsWith(nil)
+		if e.FromClient != 65 || e.FromUpstream != 10 {
+			t.Errorf("counters %d, %d", e.FromClient, e.FromUpstream)
+		}
+	})
+}
+
+// What a packet holds leaves with as few writes as its actions allow.
+func TestSplitterForwardsInOneWrite(t *testing.T) {
+	split(t, &lines{}, func(t *testing.T, r *rig) {
+		go says(t, r.client, "one\ntwo\nthree\n")
+		p := make([]byte, 100)
+		if n, err := r.upstream.Read(p); err != nil || string(p[:n]) != "one\ntwo\nthree\n" {
+			t.Errorf("one read = %q, %v", p[:n], err)
+		}
+		r.session.Cut(errCut)
+		hearsEnd(t, r.client, "421 part\n")
+		r.endsWith(errCut)
+	})
+}
+
+func TestSplitterEveryOctetPasses(t *testing.T) {
+	r := start(t, tlsPair(t, 0), tcpPair(t), relay.Options{Splitter: &lines{}})
+	line := strings.Repeat("x", 5000) + "\n"
+	const n = 2000
+	go func() {
+		for range n {
+			if _, err := io.WriteString(r.client, line); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	go func() {
+		got, err := io.ReadAll(io.LimitReader(r.upstream, int64(n*len(line))))
+		if err != nil || string(got) != strings.Repeat(line, n) {
+			t.Errorf("the upstream got %d octets, %v", len(got), err)
+		}
+		_, _ = r.upstream.Write(got)
+		_ = wire.CloseWrite(r.upstream)
+	}()
+	if got, err := io.ReadAll(r.client); err != nil || string(got) != strings.Repeat(line, n) {
+		t.Errorf("the client got %d octets, %v", len(got), err)
+	}
+	r.client.Close()
+	if e := r.endsWith(nil); e.FromClient != n*int64(len(line)) || e.FromUpstream != e.FromClient {
+		t.Errorf("counters %d, %d", e.FromClient, e.FromUpstream)
+	}
+}
+
+func TestHoldIsBounded(t *testing.T) {
+	for _, who := range []string{"client", "upstream"} {
+		t.Run(who, func(t *testing.T) {
+			split(t, &lines{}, func(t *testing.T, r *rig) {
+				endless := r.client
+				if who == "upstream" {
+					endless = r.upstream
+				}
+				n, err := endless.Write(make([]byte, 1<<20))
+				if err == nil || n > 100<<10 {
+					t.Errorf("%d octets were taken, %v", n, err)
+				}
+				r.endsWith(relay.ErrHeld)
+			})
+		})
+	}
+}
+
+func TestAbortResetsTheUpstream(t *testing.T) {
+	for name, pair := range transports {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, pair(t), pair(t), relay.Options{Splitter: &lines{}})
+			says(t, r.client, "DATA\nabort 550 5.6.11 no\nmore of it\n")
+			got, err := io.ReadAll(r.upstream)
+			if len(got) > 0 && string(got) != "DATA\n" || !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the upstream read %q, %v; want a reset", got, err)
+			}
+			says(t, r.client, strings.Repeat("still sending\n", 1000))
+			hearsEnd(t, r.client, "550 5.6.11 no\n")
+			r.client.Close()
+			r.endsWith(errBad)
+		})
+	}
+}
+
+// A client that never closes after its last word is left after a second.
+func TestLastWordIsShort(t *testing.T) {
+	split(t, &lines{}, func(t *testing.T, r *rig) {
+		go says(t, r.client, "close 221 bye\n")
+		start := time.Now()
+		hearsEnd(t, r.client, "221 bye\n")
+		hearsEnd(t, r.upstream, "")
+		r.endsWith(nil)
+		passed(t, start, time.Second)
+	})
+}
+
+func TestImpossibleActions(t *testing.T) {
+	for _, word := range []string{"zero", "too-much", "negative", "nothing", "endless", "unknown", "panic"} {
+		t.Run(word, func(t *testing.T) {
+			r := start(t, tcpPair(t), tcpPair(t), relay.Options{Splitter: &lines{}})
+			says(t, r.client, word+" x\n")
+			if got, err := io.ReadAll(r.upstream); len(got) > 0 || !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the upstream read %q, %v; want a reset", got, err)
+			}
+			e := r.end()
+			var panicked *relay.PanicError
+			if errors.As(e.Cause, &panicked) != (word == "panic") || e.Cause == nil {
+				t.Errorf("cause = %v", e.Cause)
+			}
+		})
+	}
+}
+
+func TestClientErrorResetsTheUpstream(t *testing.T) {
+	r := start(t, tcpPair(t), tcpPair(t), relay.Options{Splitter: &lines{}})
+	says(t, r.client, "DATA\n")
+	hears(t, r.upstream, "DATA\n")
+	if err := wire.Reset(r.client); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(r.upstream); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the upstream read %v; want a reset", err)
+	}
+	r.endsWith(syscall.ECONNRESET)
+}
+
+// The client ends while the splitter holds a line of its: the line goes on when it may, and then the end.
+func TestEndBehindAHeldLine(t *testing.T) {
+	split(t, &lines{}, func(t *testing.T, r *rig) {
+		go says(t, r.client, "one\nlocal 2\nthree\n")
+		hears(t, r.upstream, "one\n")
+		_ = wire.CloseWrite(r.client)
+		synctest.Wait()
+		go says(t, r.upstream, "1\n")
+		hears(t, r.client, "1\n2\n")
+		hearsEnd(t, r.upstream, "three\n")
+		go func() { says(t, r.upstream, "3\n"); r.upstream.Close() }()
+		hearsEnd(t, r.client, "3\n")
+		r.endsWith(nil)
+	})
+}
+
+// Both ended, and something is still held: no end in order.
+func TestEndWithHeldOctets(t *testing.T) {
+	split(t, &lines{}, func(t *testing.T, r *rig) {
+		says(t, r.client, "half a li")
+		_ = wire.CloseWrite(r.client)
+		_ = wire.CloseWrite(r.upstream)
+		hearsEnd(t, r.client, "")
+		r.endsWith(io.ErrUnexpectedEOF)
+	})
+}
+
+func TestSplitterIdle(t *testing.T) {
+	split(t, &lines{}, func(t *testing.T, r *rig) {
+		start := time.Now()
+		hearsEnd(t, r.client, "421 part\n")
+		passed(t, start, 31*time.Minute)
+		r.endsWith(relay.ErrIdle)
+	})
+}
