@@ -110,6 +110,49 @@ func (d *Directory) Role(ctx context.Context, m *Member) (Role, error) {
 	return m.Role, nil
 }
 
+// AdministratorPrefix begins the names of the records, empty ones, that list a domain's administrators.
+const AdministratorPrefix = "administrator/"
+
+// AdministratorKey names one of them. It is written in the batch that gives or takes the role.
+func AdministratorKey(d DomainID, id ID) store.Key {
+	return store.Key{Partition: Partition(d), Name: AdministratorPrefix + string(id)}
+}
+
+// Administrators answers the ids of a domain's administrators, whatever their status.
+func (d *Directory) Administrators(ctx context.Context, domain DomainID) ([]ID, error) {
+	recs, err := d.Cache.List(ctx, Partition(domain), store.Query{Prefix: AdministratorPrefix})
+	if err != nil {
+		return nil, fmt.Errorf("list administrators: %w", err)
+	}
+	ids := make([]ID, len(recs))
+	for i, r := range recs {
+		ids[i] = ID(r.Name[len(AdministratorPrefix):])
+	}
+	return ids, nil
+}
+
+// OtherActiveAdministrators answers the active administrators of the domain beside one, read past the cache.
+func (d *Directory) OtherActiveAdministrators(ctx context.Context, domain DomainID, but ID) ([]Person, error) {
+	ids, err := d.Administrators(ctx, domain)
+	if err != nil {
+		return nil, err
+	}
+	var others []Person
+	for _, id := range ids {
+		if id == but {
+			continue
+		}
+		m, rev, err := cache.ReadDirect[Member](ctx, d.Cache.Direct(), Key(domain, id))
+		if err != nil {
+			return nil, err
+		}
+		if m != nil && m.Status == Active && m.Role == RoleAdministrator {
+			others = append(others, Person{ID: id, Member: m, Revision: rev})
+		}
+	}
+	return others, nil
+}
+
 // PutOp writes v as the record at k.
 func PutOp(k store.Key, v any, ifRevision int64) store.Op {
 	p, err := json.Marshal(v)

@@ -161,8 +161,12 @@ type Member struct {
 	AppPasswords    bool      `json:"app_passwords,omitempty"` // the option "use a third-party app password"
 	TwoStep         bool      `json:"two_step,omitempty"`
 	ClosedDoors     []string  `json:"closed_doors,omitempty"`
-	Epoch           int64     `json:"epoch"`
+	Epoch           int64     `json:"epoch"`                 // of everything he is signed in to
+	DoorsEpoch      int64     `json:"doors_epoch,omitempty"` // of his sessions at the doors alone
 }
+
+// AtDoors is the epoch of the member's sessions at the doors: it rises when one of his epochs does.
+func (m *Member) AtDoors() int64 { return m.Epoch + m.DoorsEpoch }
 
 // Address is the primary one.
 func (m *Member) Address() string {

@@ -1,0 +1,93 @@
+// Package audit says who did what: append-only records in the domain's own partition, newest first by a reverse list.
+// It refuses secrets by having no field for them, and keeps a storm of equal failures in one record with a counter.
+package audit
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"latchkey/authcore/store"
+)
+
+// Entry is one thing that somebody did or tried.
+type Entry struct {
+	ID         string    `json:"id"`
+	Time       time.Time `json:"time"`                // of the first, when Count is above one
+	Last       time.Time `json:"last,omitzero"`       // of the last
+	Count      int       `json:"count"`               // how many equal ones
+	Actor      string    `json:"actor,omitempty"`     // address of who did it; empty: the server, or nobody known
+	Target     string    `json:"target,omitempty"`    // address or name of what it was done to
+	MemberID   string    `json:"member_id,omitempty"` // of the target
+	Action     Action    `json:"action"`
+	Reason     string    `json:"reason,omitempty"` // of an attempt: authcore.Reason
+	Detail     string    `json:"detail,omitempty"` // a closed word more than the client was told, or what changed
+	Door       string    `json:"door,omitempty"`   // or service: "web"
+	From       string    `json:"from,omitempty"`   // client address
+	Agent      string    `json:"agent,omitempty"`
+	Kind       string    `json:"credential_kind,omitempty"` // "app_password", "account_password"
+	Credential string    `json:"credential,omitempty"`      // id
+	Name       string    `json:"credential_name,omitempty"`
+	Session    string    `json:"session,omitempty"`
+}
+
+// Action is one word out of a closed set.
+type Action string
+
+// The actions. The set only grows.
+const (
+	SignIn            Action = "sign_in"
+	SignOut           Action = "sign_out"
+	SignOutEverywhere Action = "sign_out_everywhere"
+	Reauthenticate    Action = "reauthenticate"
+	PasswordChange    Action = "password_change"
+	PasswordReset     Action = "password_reset"
+	AppPasswordCreate Action = "app_password_create"
+	AppPasswordDelete Action = "app_password_delete"
+	AppPasswordOption Action = "app_password_option"
+	SessionEnd        Action = "session_end"
+	MemberCreate      Action = "member_create"
+	MemberUpdate      Action = "member_update"
+	MemberDelete      Action = "member_delete"
+	MemberRestore     Action = "member_restore"
+	MemberSuspend     Action = "member_suspend"
+	MemberLift        Action = "member_lift"
+	DomainCreate      Action = "domain_create"
+	DomainUpdate      Action = "domain_update"
+	PolicyUpdate      Action = "policy_update"
+	OperatorGrant     Action = "operator_grant"
+	OperatorReset     Action = "operator_reset"
+	TokenCreate       Action = "token_create"
+)
+
+// Keep is how long entries stay.
+const Keep = 180 * 24 * time.Hour
+
+// Prefix begins the names of all entries.
+const Prefix = "audit/"
+
+// name orders entries by day and time. Entries with the same key in the same time share a name, and so a record.
+func name(at time.Time, key string) string {
+	at = at.UTC()
+	return fmt.Sprintf("%s%s/%013x-%s", Prefix, at.Format("20060102"), at.UnixMilli(), key)
+}
+
+// Op appends e.
+func Op(e Entry) store.Op {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	e.Time, e.Count = e.Time.UTC(), 1
+	n := name(e.Time, hex.EncodeToString(b[:]))
+	return put(n, e, 0)
+}
+
+func put(n string, e Entry, ifRevision int64) store.Op {
+	e.ID = n[len(Prefix):]
+	p, err := json.Marshal(e)
+	if err != nil {
+		panic(fmt.Sprintf("audit: an entry cannot be a record: %v", err)) // strings and times only
+	}
+	return store.Op{Kind: store.Put, Name: n, Value: p, IfRevision: ifRevision, ExpiresAt: e.Time.Add(Keep)}
+}

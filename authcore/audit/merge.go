@@ -1,0 +1,140 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"latchkey/authcore/store"
+)
+
+// Merger writes attempts that may repeat: those with the same key within the same step of time are counted in one
+// record. The first caller of a round waits Gather for others and writes for all, so that a storm costs a few writes;
+// every caller hears only when its own entry is durable.
+type Merger struct {
+	Records store.Records
+	Gather  time.Duration // 0: DefaultGather
+
+	mu    sync.Mutex
+	round *round // that still takes entries; guarded by mu
+}
+
+// DefaultGather is short beside the hold of a refusal, and long beside a write.
+const DefaultGather = 20 * time.Millisecond
+
+// MaxRound bounds the distinct entries of a round; the caller that finds it full is told to try later.
+const MaxRound = 10_000
+
+// ErrFull: more distinct attempts are refused than can be recorded.
+var ErrFull = errors.New("too many refused attempts to record")
+
+type round struct {
+	entries map[store.Key]*Entry
+	done    chan struct{}
+	err     error // set before done is closed
+}
+
+// Add counts e, which happened at e.Time, under key (which must not tell what it was made of) in a record of every.
+func (m *Merger) Add(ctx context.Context, partition string, e Entry, key string, every time.Duration) error {
+	e.Time, e.Last, e.Count = e.Time.UTC(), e.Time.UTC(), 1
+	k := store.Key{Partition: partition, Name: name(e.Time.Truncate(every), key)}
+	m.mu.Lock()
+	r, leads := m.round, false
+	if r == nil {
+		r, leads = &round{entries: make(map[store.Key]*Entry), done: make(chan struct{})}, true
+		m.round = r
+	}
+	if old := r.entries[k]; old != nil {
+		old.Count, old.Last = old.Count+1, e.Last
+	} else if len(r.entries) == MaxRound {
+		m.mu.Unlock()
+		return ErrFull
+	} else {
+		r.entries[k] = &e
+	}
+	m.mu.Unlock()
+	if leads {
+		m.lead(ctx, r)
+	}
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// lead closes the round after Gather and writes it, whatever becomes of the leader's own client.
+func (m *Merger) lead(ctx context.Context, r *round) {
+	gather := m.Gather
+	if gather <= 0 {
+		gather = DefaultGather
+	}
+	time.Sleep(gather)
+	m.mu.Lock()
+	m.round = nil
+	m.mu.Unlock()
+	r.err = m.write(context.WithoutCancel(ctx), r.entries)
+	close(r.done)
+}
+
+func (m *Merger) write(ctx context.Context, entries map[store.Key]*Entry) error {
+	byPartition := make(map[string][]store.Key)
+	for k := range entries {
+		byPartition[k.Partition] = append(byPartition[k.Partition], k)
+	}
+	for p, keys := range byPartition {
+		for len(keys) > 0 {
+			n := min(len(keys), store.MaxOps)
+			if err := m.batch(ctx, p, keys[:n], entries); err != nil {
+				return err
+			}
+			keys = keys[n:]
+		}
+	}
+	return nil
+}
+
+// tries bounds how often a batch meets another node's write of the same record.
+const tries = 8
+
+func (m *Merger) batch(ctx context.Context, partition string, keys []store.Key, entries map[store.Key]*Entry) error {
+	var err error
+	for range tries {
+		ops := make([]store.Op, 0, len(keys))
+		for _, k := range keys {
+			op, err := m.merged(ctx, k, *entries[k])
+			if err != nil {
+				return err
+			}
+			ops = append(ops, op)
+		}
+		if _, err = m.Records.Apply(ctx, partition, ops...); !errors.Is(err, store.ErrConflict) {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write audit: %w", err)
+	}
+	return nil
+}
+
+func (m *Merger) merged(ctx context.Context, k store.Key, e Entry) (store.Op, error) {
+	rec, err := m.Records.Get(ctx, k)
+	if errors.Is(err, store.ErrNotFound) {
+		return put(k.Name, e, 0), nil
+	}
+	if err != nil {
+		return store.Op{}, fmt.Errorf("read audit entry: %w", err)
+	}
+	var old Entry
+	if err := json.Unmarshal(rec.Value, &old); err != nil {
+		return store.Op{}, fmt.Errorf("read audit entry %s: %w", k.Name, store.ErrCorrupt)
+	}
+	old.Count += e.Count
+	old.Last = e.Last
+	return put(k.Name, old, rec.Revision), nil
+}

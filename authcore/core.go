@@ -1,0 +1,167 @@
+// Package authcore is the one place that decides who may come in: at a door (Authenticate), on the web and over the API.
+// It refuses to let anyone else see a hash, a counter or a policy: doors map a Reason to a reply, the API maps it to a
+// problem. Denied is a value (Decision), broken is an error, and the zero value of everything refuses.
+package authcore
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"latchkey/authcore/audit"
+	"latchkey/authcore/lockout"
+	"latchkey/authcore/member"
+	"latchkey/authcore/password"
+	"latchkey/authcore/secret"
+	"latchkey/authcore/session"
+	"latchkey/authcore/store"
+	"latchkey/authcore/store/cache"
+	"latchkey/policy"
+)
+
+// Options are what main gives to a Core.
+type Options struct {
+	Records   store.Records
+	Ephemeral store.Ephemeral
+	Bus       store.Bus
+	Keys      *secret.Keys
+	Log       *slog.Logger     // nil: nothing is logged
+	Now       func() time.Time // nil: time.Now
+	Node      string           // name of this process among those that share the records; empty: random
+
+	Cutoff       time.Time       // domains created at or after it are born with app passwords required; zero: policy.Cutoff
+	Hold         time.Duration   // a refusal leaves at start + Hold at least; zero: DefaultHold, negative: none (tests)
+	Hash         password.Params // of new account passwords
+	HashSlots    int             // 0: one a processor
+	PerDoor      int             // sessions of one member at one door; 0: session.DefaultPerDoor
+	CacheEntries int             // decoded records kept; 0: cache.DefaultEntries
+
+	// UserByID says of an upstream, by name, that it knows members by their ids and not by their primary addresses.
+	UserByID func(upstream string) bool
+	// Passthrough says of an upstream, by name, that it wants the client's own account password.
+	Passthrough func(upstream string) bool
+	// Upstreams says which upstreams, by door, the configuration allows to a domain; nil: none is known, none is refused.
+	Upstreams func(domain, door string) []string
+}
+
+// DefaultHold is the first step of the growing delay of refusals.
+const DefaultHold = 2 * time.Second
+
+// Core decides. It is safe for concurrent use; Run must run beside it.
+type Core struct {
+	o         Options
+	log       *slog.Logger
+	now       func() time.Time
+	records   *cache.Cache
+	dir       *member.Directory
+	hasher    *password.Hasher
+	leases    *lockout.Leases
+	throttle  *lockout.Throttle
+	doors     *session.Doors
+	merger    *audit.Merger
+	verdicts  *verdicts
+	lastUse   *lastUse
+	shareKey  string // random for this process: what DAV requests share is told to nobody
+	madeRooms chan session.Door
+}
+
+// New makes a Core over what main has opened.
+func New(o Options) *Core {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Node == "" {
+		o.Node = rand.Text()
+	}
+	if o.Cutoff.IsZero() {
+		o.Cutoff = policy.Cutoff()
+	}
+	if o.Hold == 0 {
+		o.Hold = DefaultHold
+	}
+	c := &Core{o: o, log: o.Log, now: o.Now, records: cache.New(o.Records, o.Bus, o.Node, o.CacheEntries), shareKey: rand.Text()}
+	c.dir = &member.Directory{Cache: c.records, Keys: o.Keys}
+	c.hasher = password.NewHasher(o.Hash, o.HashSlots)
+	c.leases = &lockout.Leases{Records: o.Records, Now: o.Now}
+	c.throttle = &lockout.Throttle{Ephemeral: o.Ephemeral, Hold: max(0, o.Hold)}
+	c.merger = &audit.Merger{Records: o.Records}
+	c.verdicts = newVerdicts(o.Now)
+	c.lastUse = newLastUse()
+	c.madeRooms = make(chan session.Door, 1024)
+	c.doors = session.NewDoors(o.PerDoor, o.Now, c.roomWasMade)
+	return c
+}
+
+// Run does what goes on beside the attempts, until ctx ends: it follows the bus and writes last uses. What is still to be
+// written is written before it returns.
+func (c *Core) Run(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- c.records.Run(ctx) }()
+	c.writeUses(ctx)
+	if err := <-done; ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// Cutoff is the instant from which domains are born with app passwords required.
+func (c *Core) Cutoff() time.Time { return c.o.Cutoff }
+
+// Keys tells of the server keys what may be told.
+func (c *Core) Keys() []secret.KeyInfo { return c.o.Keys.List() }
+
+// Stats are figures for the metrics.
+type Stats struct {
+	CacheHits, CacheMisses, Hashes, DoorSessions int64
+	HashSlotsTaken, HashSlotsWaiting             int
+}
+
+// Stats answers the figures of now.
+func (c *Core) Stats() Stats {
+	h, m := c.records.Counts()
+	taken, waiting := c.hasher.InUse()
+	return Stats{CacheHits: h, CacheMisses: m, Hashes: c.hasher.Hashes(), DoorSessions: int64(c.doors.Len()), HashSlotsTaken: taken, HashSlotsWaiting: waiting}
+}
+
+// apply writes a batch of a domain.
+func (c *Core) apply(ctx context.Context, d member.DomainID, ops ...store.Op) error {
+	_, err := c.records.Apply(ctx, member.Partition(d), ops...)
+	return err
+}
+
+// revoke writes a batch that ends sessions and tells every node which to judge again. Telling may fail: then it is a gap
+// for the others, who judge all of theirs.
+func (c *Core) revoke(ctx context.Context, r Revocation, ops ...store.Op) error {
+	err := c.apply(ctx, r.Domain, ops...)
+	if err != nil {
+		return err
+	}
+	c.tell(ctx, r)
+	return nil
+}
+
+const revocationTopic = "revocations"
+
+func (c *Core) tell(ctx context.Context, r Revocation) {
+	msg, err := json.Marshal(r)
+	if err == nil {
+		err = c.o.Bus.Publish(context.WithoutCancel(ctx), revocationTopic, msg)
+	}
+	if err != nil {
+		c.log.Error("tell a revocation", "domain", r.Domain, "error", err)
+	}
+}
+
+// print fingerprints a name or a secret for one purpose.
+func (c *Core) print(purpose string, parts ...string) string {
+	return c.o.Keys.Fingerprint(purpose, parts...)
+}
+
+// broken wraps what failed; nothing of it reaches a client.
+func broken(doing string, err error) error { return fmt.Errorf("%s: %w", doing, err) }

@@ -1,0 +1,292 @@
+package authcore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"latchkey/authcore/audit"
+	"latchkey/authcore/member"
+	"latchkey/authcore/store"
+	"latchkey/policy"
+)
+
+// DomainView is a domain as the API shows it.
+type DomainView struct {
+	Domain     *member.Domain
+	ThirdParty policy.ThirdParty
+	Born       bool // created at or after the cutoff
+	Revision   int64
+}
+
+// NewDomain is what an operator asks for.
+type NewDomain struct {
+	Name      string
+	CreatedAt time.Time // zero: now
+	Doors     []string  // nil: all
+	Upstreams map[string]string
+}
+
+// DomainChange is a partial change; nil leaves a field as it is.
+type DomainChange struct {
+	Closed    *bool
+	CreatedAt *time.Time
+	Doors     *[]string
+	Upstreams map[string]string // entries given replace; an empty value removes
+}
+
+func (c *Core) view(t *member.Tenant) DomainView {
+	return DomainView{Domain: t.Domain, ThirdParty: t.Policy.ThirdParty, Born: t.Domain.BornRequired(c.o.Cutoff), Revision: t.Revision}
+}
+
+// CreateDomain makes a domain.
+func (c *Core) CreateDomain(ctx context.Context, a Actor, n NewDomain) (DomainView, error) {
+	if !a.may(changeTenant, "", "", "") {
+		return DomainView{}, deny(Forbidden, "")
+	}
+	d := member.Domain{ID: member.NewDomainID(), CreatedAt: n.CreatedAt.UTC(), Doors: n.Doors, Upstreams: map[string]string{}, Epoch: 1}
+	var mistakes []policy.Mistake
+	name, err := member.ParseDomain(n.Name)
+	if err != nil {
+		mistakes = append(mistakes, policy.Mistake{Field: "name", Reason: "must be the name of a mail domain, like example.org"})
+	}
+	d.Name = name
+	if n.CreatedAt.IsZero() {
+		d.CreatedAt = c.now().UTC().Truncate(time.Second)
+	}
+	if n.Doors == nil {
+		d.Doors = policy.Doors()
+	}
+	mistakes = append(mistakes, c.takeUpstreams(&d, n.Upstreams)...)
+	mistakes = append(mistakes, doorMistakes(d.Doors)...)
+	if len(mistakes) > 0 {
+		return DomainView{}, invalid(mistakes...)
+	}
+	return c.createDomain(ctx, a, d)
+}
+
+// createDomain writes the domain in its own partition first, and then its name: a name never leads nowhere.
+func (c *Core) createDomain(ctx context.Context, a Actor, d member.Domain) (DomainView, error) {
+	taken, err := c.dir.Tenant(ctx, d.Name)
+	if err != nil {
+		return DomainView{}, err
+	}
+	if taken != nil {
+		return DomainView{}, deny(DomainTaken, "")
+	}
+	t := &member.Tenant{Domain: &d, Policy: policy.Default()}
+	ops := []store.Op{member.PutOp(member.DomainKey(d.ID), d, 0), audit.Op(c.entry(a, target{tenant: t}, audit.DomainCreate))}
+	if d.BornRequired(c.o.Cutoff) {
+		t.Policy.ThirdParty.AppPasswords = policy.Required
+		ops = append(ops, member.PutOp(member.PolicyKey(d.ID), t.Policy, 0))
+	}
+	if err := c.apply(ctx, d.ID, ops...); err != nil {
+		return DomainView{}, err
+	}
+	_, err = c.records.Apply(ctx, member.Root, member.PutOp(member.DomainNameKey(d.Name), member.DomainName{ID: d.ID}, 0))
+	if errors.Is(err, store.ErrConflict) {
+		return DomainView{}, deny(DomainTaken, "")
+	}
+	if err != nil {
+		return DomainView{}, err
+	}
+	return c.view(t), nil
+}
+
+func doorMistakes(doors []string) (m []policy.Mistake) {
+	for _, d := range doors {
+		if !slices.Contains(policy.Doors(), d) {
+			m = append(m, policy.Mistake{Field: "doors", Reason: fmt.Sprintf("%q is no door: use %s", d, strings.Join(policy.Doors(), ", "))})
+		}
+	}
+	return m
+}
+
+// takeUpstreams puts names into d; what is left open takes the first that the configuration allows.
+func (c *Core) takeUpstreams(d *member.Domain, names map[string]string) (m []policy.Mistake) {
+	for _, door := range policy.Doors() {
+		name, given := names[door]
+		if c.o.Upstreams == nil {
+			if given {
+				d.Upstreams[door] = name
+			}
+			continue
+		}
+		allowed := c.o.Upstreams(d.Name, door)
+		switch {
+		case given && name != "" && !slices.Contains(allowed, name):
+			m = append(m, policy.Mistake{Field: "upstreams." + door,
+				Reason: fmt.Sprintf("the configuration allows this domain no upstream %q for %s: %s", name, door, orNone(allowed))})
+		case given && name != "":
+			d.Upstreams[door] = name
+		case given:
+			delete(d.Upstreams, door)
+		case d.Upstreams[door] == "" && len(allowed) > 0:
+			d.Upstreams[door] = allowed[0]
+		}
+	}
+	for door := range names {
+		m = append(m, doorMistakes([]string{door})...)
+	}
+	return m
+}
+
+func orNone(l []string) string {
+	if len(l) == 0 {
+		return "there is none"
+	}
+	return "use " + strings.Join(l, ", ")
+}
+
+// Domain answers one domain.
+func (c *Core) Domain(ctx context.Context, a Actor, name string) (DomainView, error) {
+	t, err := c.domainFor(ctx, a, name, readDomain)
+	if err != nil {
+		return DomainView{}, err
+	}
+	return c.view(t), nil
+}
+
+// Domains lists those that the actor may read, by name, and where to go on.
+func (c *Core) Domains(ctx context.Context, a Actor, after string, limit int) ([]DomainView, string, error) {
+	if a.Role == member.RoleAdministrator {
+		t, err := c.dir.TenantByID(ctx, a.Domain)
+		if err != nil || t == nil {
+			return nil, "", err
+		}
+		return []DomainView{c.view(t)}, "", nil
+	}
+	if a.Role != member.RoleOperator {
+		return nil, "", deny(Forbidden, "")
+	}
+	prefix := member.DomainNameKey("").Name
+	q := store.Query{Prefix: prefix, Limit: limit}
+	if after != "" {
+		q.After = prefix + after
+	}
+	recs, err := c.o.Records.List(ctx, member.Root, q)
+	if err != nil {
+		return nil, "", err
+	}
+	var l []DomainView
+	next := ""
+	for _, r := range recs {
+		next = strings.TrimPrefix(r.Name, prefix)
+		t, err := c.dir.Tenant(ctx, next)
+		if err != nil {
+			return nil, "", err
+		}
+		if t != nil {
+			l = append(l, c.view(t))
+		}
+	}
+	if len(recs) < limit {
+		next = ""
+	}
+	return l, next, nil
+}
+
+// UpdateDomain changes doors (an administrator's) and the rest (an operator's). Closing a door or the domain ends the
+// sessions there.
+func (c *Core) UpdateDomain(ctx context.Context, a Actor, name string, ch DomainChange) (DomainView, error) {
+	t, err := c.domainFor(ctx, a, name, changeDomain)
+	if err != nil {
+		return DomainView{}, err
+	}
+	if (ch.Closed != nil || ch.CreatedAt != nil || ch.Upstreams != nil) && !a.may(changeTenant, "", "", "") {
+		return DomainView{}, deny(Forbidden, "closing a domain, its date of creation and its upstreams are the operator's")
+	}
+	id := t.Domain.ID
+	err = c.retry(func() error {
+		d, cut, err := c.changed(t.Domain, ch)
+		if err != nil {
+			return err
+		}
+		ops := []store.Op{member.PutOp(member.DomainKey(id), d, t.Revision), audit.Op(c.entry(a, target{tenant: t}, audit.DomainUpdate))}
+		if cut {
+			return c.revoke(ctx, Revocation{Domain: id}, ops...)
+		}
+		return c.apply(ctx, id, ops...)
+	}, func() (err error) { t, err = c.dir.TenantByID(ctx, id); return err })
+	if err != nil {
+		return DomainView{}, err
+	}
+	return c.Domain(ctx, a, name)
+}
+
+// changed is the domain after the change, and whether sessions end by it.
+func (c *Core) changed(old *member.Domain, ch DomainChange) (d member.Domain, cut bool, err error) {
+	d = *old
+	d.Upstreams, d.DoorEpochs = maps.Clone(old.Upstreams), maps.Clone(old.DoorEpochs)
+	if d.DoorEpochs == nil {
+		d.DoorEpochs = map[string]int64{}
+	}
+	if d.Upstreams == nil {
+		d.Upstreams = map[string]string{}
+	}
+	var mistakes []policy.Mistake
+	if ch.Doors != nil {
+		mistakes = doorMistakes(*ch.Doors)
+		for _, door := range old.Doors {
+			if !slices.Contains(*ch.Doors, door) {
+				d.DoorEpochs[door]++
+				cut = true
+			}
+		}
+		d.Doors = *ch.Doors
+	}
+	if ch.Upstreams != nil {
+		mistakes = append(mistakes, c.takeUpstreams(&d, ch.Upstreams)...)
+	}
+	if ch.CreatedAt != nil {
+		d.CreatedAt = ch.CreatedAt.UTC()
+	}
+	if ch.Closed != nil && *ch.Closed != old.Closed {
+		d.Closed = *ch.Closed
+		d.Epoch++
+		cut = true
+	}
+	if len(mistakes) > 0 {
+		return d, false, invalid(mistakes...)
+	}
+	return d, cut, nil
+}
+
+// Policy answers a domain's policy and its revision; 0 is the default, which nobody has saved yet.
+func (c *Core) Policy(ctx context.Context, a Actor, name string) (policy.Policy, int64, error) {
+	t, err := c.domainFor(ctx, a, name, readDomain)
+	if err != nil {
+		return policy.Policy{}, 0, err
+	}
+	return t.Policy, t.PolicyRevision, nil
+}
+
+// SetPolicy saves a whole policy over the revision that the actor has seen. It signs nobody out.
+func (c *Core) SetPolicy(ctx context.Context, a Actor, name string, p policy.Policy, ifRevision int64) (int64, error) {
+	t, err := c.domainFor(ctx, a, name, changeDomain)
+	if err != nil {
+		return 0, err
+	}
+	if m := p.Validate(t.Domain.BornRequired(c.o.Cutoff)); len(m) > 0 {
+		return 0, invalid(m...)
+	}
+	rev, err := c.records.Apply(ctx, member.Partition(t.Domain.ID), member.PutOp(member.PolicyKey(t.Domain.ID), p, ifRevision),
+		audit.Op(c.entry(a, target{tenant: t}, audit.PolicyUpdate)))
+	if errors.Is(err, store.ErrConflict) {
+		return 0, deny(RevisionMismatch, "the policy was changed meanwhile: read it again")
+	}
+	return rev, err
+}
+
+// Audit answers a domain's entries, newest first, and where to go on.
+func (c *Core) Audit(ctx context.Context, a Actor, name string, f audit.Filter, after string, limit int) ([]audit.Entry, string, error) {
+	t, err := c.domainFor(ctx, a, name, readDomain)
+	if err != nil {
+		return nil, "", err
+	}
+	return audit.List(ctx, c.o.Records, member.Partition(t.Domain.ID), f, after, limit)
+}

@@ -1,0 +1,111 @@
+package authcore
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"latchkey/authcore/apppass"
+	"latchkey/authcore/member"
+	"latchkey/authcore/store"
+)
+
+// lastUse gathers when app passwords were used, and writes each at most once a minute: never on an attempt's path. A
+// crash loses a minute of it, which is no more than it promises.
+type lastUse struct {
+	mu      sync.Mutex
+	pending map[usedPassword]apppass.Use // guarded by mu
+	written map[usedPassword]time.Time   // guarded by mu
+}
+
+type usedPassword struct {
+	domain member.DomainID
+	member member.ID
+	item   string
+}
+
+const (
+	useEvery  = time.Minute
+	useFlush  = 5 * time.Second
+	maxUsed   = 100_000 // app passwords in use within a minute; the rest waits for its next use
+	brokenFor = time.Second
+)
+
+func newLastUse() *lastUse {
+	return &lastUse{pending: map[usedPassword]apppass.Use{}, written: map[usedPassword]time.Time{}}
+}
+
+func (u *lastUse) mark(t *trial, d Decision, now time.Time) {
+	if d.Credential == AccountCredential {
+		return
+	}
+	k := usedPassword{d.Domain, d.Member, d.Credential}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.pending) < maxUsed {
+		u.pending[k] = apppass.Use{At: now.UTC().Truncate(time.Second), Door: t.a.Door, From: t.a.Conn.Client.Addr().Unmap().String(), Agent: t.a.Conn.Agent}
+	}
+}
+
+// due takes out what may be written now; all of it when the server stops.
+func (u *lastUse) due(now time.Time, all bool) map[usedPassword]apppass.Use {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	out := map[usedPassword]apppass.Use{}
+	for k, use := range u.pending {
+		if all || now.Sub(u.written[k]) >= useEvery {
+			out[k] = use
+			u.written[k] = now
+			delete(u.pending, k)
+		}
+	}
+	for k, at := range u.written {
+		if now.Sub(at) >= useEvery && u.pending[k].At.IsZero() {
+			delete(u.written, k)
+		}
+	}
+	return out
+}
+
+func (c *Core) writeUses(ctx context.Context) {
+	tick := time.NewTicker(useFlush)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			c.flushUses(ctx, false)
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleFor)
+			defer cancel()
+			c.flushUses(last, true)
+			return
+		}
+	}
+}
+
+func (c *Core) flushUses(ctx context.Context, all bool) {
+	byDomain := map[member.DomainID][]store.Op{}
+	for k, use := range c.lastUse.due(c.now(), all) {
+		byDomain[k.domain] = append(byDomain[k.domain], member.PutOp(apppass.UseKey(k.domain, k.member, k.item), use, store.AnyRevision))
+	}
+	for d, ops := range byDomain {
+		for len(ops) > 0 {
+			n := min(len(ops), store.MaxOps)
+			if err := c.apply(ctx, d, ops[:n]...); err != nil {
+				c.log.Warn("write last uses", "domain", d, "error", err)
+				break
+			}
+			ops = ops[n:]
+		}
+	}
+}
+
+// pause keeps a loop from spinning while the store is broken.
+func (c *Core) pause(ctx context.Context) {
+	t := time.NewTimer(brokenFor)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

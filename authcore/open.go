@@ -1,0 +1,160 @@
+package authcore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"latchkey/authcore/audit"
+	"latchkey/authcore/lockout"
+	"latchkey/authcore/member"
+	"latchkey/authcore/secret"
+	"latchkey/authcore/session"
+	"latchkey/authcore/store"
+	"latchkey/policy"
+)
+
+// AccountCredential is the credential id of sessions that the account password opened.
+const AccountCredential = "account"
+
+// appEpoch is the epoch of every app password: it never rises, for deleting one takes it away.
+const appEpoch = 1
+
+// grant is a right credential on its way to a session.
+type grant struct {
+	credential      string
+	name            string
+	until           time.Time
+	account         secret.String // the account password, for upstreams with passthrough
+	credentialEpoch int64
+}
+
+// open makes the session of an allowed attempt and its durable audit record: an allow that cannot be audited is refused.
+func (c *Core) open(ctx context.Context, t *trial, g grant) (Decision, error) {
+	if g.credential != AccountCredential {
+		g.credentialEpoch = appEpoch
+	}
+	d, err := c.decision(t, g)
+	if err != nil {
+		return Decision{}, err
+	}
+	door := c.doorSession(t, d)
+	if standing, ok := c.doors.Shared(door.Share); ok && standing.Epochs == d.Epochs {
+		d.Session = standing.ID
+		c.lastUse.mark(t, d, c.now())
+		return d, nil
+	} else if ok {
+		c.doors.End(standing.ID)
+	}
+	opened, err := c.doors.Open(door)
+	if errors.Is(err, session.ErrTooMany) {
+		return Decision{Reason: TooManyConnections, RetryAfter: retryBroken}, nil
+	}
+	if err != nil {
+		return Decision{}, broken("open session", err)
+	}
+	if opened.ID != door.ID { // another request of the same DAV session came first, and is audited
+		d.Session = opened.ID
+		return d, nil
+	}
+	if err := c.recordAllow(ctx, t, d); err != nil {
+		c.doors.End(d.Session)
+		return Decision{}, broken("record sign-in", err)
+	}
+	c.lastUse.mark(t, d, c.now())
+	return d, nil
+}
+
+func (c *Core) decision(t *trial, g grant) (Decision, error) {
+	dom, m := t.tenant.Domain, t.person.Member
+	up := Upstream{Name: dom.Upstreams[t.a.Door], User: m.Address()}
+	if up.Name == "" {
+		return Decision{}, fmt.Errorf("domain %s has no upstream for door %s", dom.Name, t.a.Door)
+	}
+	if c.o.UserByID != nil && c.o.UserByID(up.Name) {
+		up.User = string(m.ID)
+	}
+	if c.o.Passthrough != nil && c.o.Passthrough(up.Name) {
+		up.Password = g.account
+	}
+	return Decision{
+		Reason: Allowed, Domain: dom.ID, Member: m.ID, Credential: g.credential, CredentialName: g.name, Session: session.NewID(),
+		Addresses: m.Addresses, Until: g.until, Upstream: up,
+		Epochs: member.Epochs{Domain: dom.Epoch, Door: dom.DoorEpoch(t.doors...), Member: m.AtDoors(), Credential: g.credentialEpoch},
+	}, nil
+}
+
+// doorSession is the session as the registry keeps it. DAV requests of one member, credential, source and program are one
+// session; every other connection is its own.
+func (c *Core) doorSession(t *trial, d Decision) session.Door {
+	s := session.Door{
+		ID: d.Session, Domain: d.Domain, Member: d.Member, Credential: d.Credential, CredentialName: d.CredentialName, Door: t.a.Door, Doors: t.doors,
+		From: t.a.Conn.Client.Addr().Unmap().String(), Agent: t.a.Conn.Agent, Since: c.now().UTC(), Until: d.Until, Epochs: d.Epochs,
+	}
+	if t.a.Door == policy.CalDAV || t.a.Door == policy.CardDAV {
+		s.Share = c.print("share", c.shareKey, string(d.Member), d.Credential, t.source, t.a.Conn.Agent, fmt.Sprint(t.doors))
+	}
+	return s
+}
+
+func kindOf(credential string) string {
+	switch credential {
+	case "":
+		return ""
+	case AccountCredential:
+		return "account_password"
+	default:
+		return "app_password"
+	}
+}
+
+// recordAllow writes the audit entry, and the source that the member is now known to come from.
+func (c *Core) recordAllow(ctx context.Context, t *trial, d Decision) error {
+	now := c.now()
+	ops := []store.Op{audit.Op(audit.Entry{
+		Time: now, Action: audit.SignIn, Reason: string(d.Reason), Actor: t.person.Member.Address(), Target: t.person.Member.Address(),
+		MemberID: string(d.Member), Door: t.a.Door, From: t.a.Conn.Client.Addr().Unmap().String(), Agent: t.a.Conn.Agent,
+		Kind: kindOf(d.Credential), Credential: d.Credential, Name: d.CredentialName, Session: string(d.Session),
+	})}
+	if next, changed := t.sources.With(t.source, now); changed {
+		op := member.PutOp(lockout.SourcesKey(d.Domain, d.Member), next, store.AnyRevision)
+		ops = append(ops, op)
+	}
+	if err := c.apply(ctx, d.Domain, ops...); err != nil {
+		return err
+	}
+	if err := c.throttle.Forgive(ctx, t.source, d.Domain, t.print); err != nil {
+		c.log.Warn("forgive a source", "error", err)
+	}
+	return nil
+}
+
+// recordRefusal counts for the throttle and writes the audit entry, whatever becomes of the client. Equal refusals of an
+// hour are one record; those of names that nobody has are one for each source, door and minute.
+func (c *Core) recordRefusal(ctx context.Context, t *trial, d Decision) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleFor)
+	defer cancel()
+	e := audit.Entry{
+		Time: c.now(), Action: audit.SignIn, Reason: string(d.Reason), Detail: t.detail, Door: t.a.Door,
+		From: t.a.Conn.Client.Addr().Unmap().String(), Agent: t.a.Conn.Agent,
+	}
+	partition, key, every := member.Root, []string{t.source, t.a.Door, e.Reason}, time.Minute
+	var domain member.DomainID
+	if t.tenant != nil {
+		domain = t.tenant.Domain.ID
+		partition = member.Partition(domain)
+	}
+	if m := t.person.Member; m != nil {
+		e.Target, e.MemberID = m.Address(), string(m.ID)
+		if d.Reason != Throttled {
+			key, every = append(key, string(m.ID), e.Detail, t.secret.Reveal()), time.Hour
+		}
+	}
+	if !d.Reason.Temporary() {
+		if err := c.throttle.Failed(ctx, t.source, domain, t.print, c.print("tried", t.print, t.secret.Reveal())); err != nil {
+			return err
+		}
+	}
+	return c.merger.Add(ctx, partition, e, c.print("audit", key...), every)
+}

@@ -1,0 +1,178 @@
+package authcore
+
+import (
+	"context"
+	"errors"
+
+	"latchkey/authcore/apppass"
+	"latchkey/authcore/audit"
+	"latchkey/authcore/member"
+	"latchkey/authcore/notify"
+	"latchkey/authcore/secret"
+	"latchkey/authcore/session"
+	"latchkey/authcore/store"
+	"latchkey/authcore/store/cache"
+	"latchkey/policy"
+)
+
+// Profile is a member as the API shows him, to himself and to administrators.
+type Profile struct {
+	Member       *member.Member
+	Role         member.Role
+	Domain       *member.Domain
+	AcceptsApps  bool // app passwords are what counts for him at the doors
+	OptionFixed  bool // he cannot choose: the domain has chosen
+	AppPasswords int
+	Revision     int64
+}
+
+// Me answers the actor's own profile.
+func (c *Core) Me(ctx context.Context, a Actor) (Profile, error) {
+	t, err := c.self(ctx, a)
+	if err != nil {
+		return Profile{}, err
+	}
+	return c.profile(ctx, t)
+}
+
+func (c *Core) profile(ctx context.Context, t target) (Profile, error) {
+	apps, _, err := cache.Read[apppass.Record](ctx, c.records, apppass.Key(t.domain(), t.person.ID))
+	if err != nil {
+		return Profile{}, err
+	}
+	p := Profile{Member: t.person.Member, Role: t.role, Domain: t.tenant.Domain, Revision: t.person.Revision}
+	if apps != nil {
+		p.AppPasswords = len(apps.Items)
+	}
+	born := t.tenant.Domain.BornRequired(c.o.Cutoff)
+	p.OptionFixed = t.tenant.Policy.ThirdParty.OnlyAppPasswords(born, c.now())
+	p.AcceptsApps = t.person.Member.Accepts(t.tenant.Domain, t.tenant.Policy, c.o.Cutoff, c.now()) == policy.AppPassword
+	return p, nil
+}
+
+// Reauthenticate proves the actor anew and answers a new token for his session; the old one is over.
+func (c *Core) Reauthenticate(ctx context.Context, a Actor, sec secret.String) (SignInResult, error) {
+	if a.web == nil || a.web.Name != "" {
+		return SignInResult{}, deny(Forbidden, "an API token cannot be re-authenticated")
+	}
+	t := c.beginWeb(a.Client, a.Address, sec)
+	_, d, err := c.webVerify(ctx, t, a.Client)
+	if err != nil {
+		return SignInResult{}, err
+	}
+	if d.Reason != Allowed {
+		return SignInResult{}, c.refuseWeb(ctx, t, d)
+	}
+	if t.person.ID != a.Member {
+		return SignInResult{}, deny(NotSignedIn, "")
+	}
+	w := *a.web
+	now := c.now().UTC()
+	w.ConfirmedAt, w.UsedAt = now, now
+	return c.renew(ctx, a, w, c.webEntry(t.person.Member, a.Client, audit.Reauthenticate))
+}
+
+// renew puts a new token in the place of the actor's.
+func (c *Core) renew(ctx context.Context, a Actor, w session.Web, entry audit.Entry, more ...store.Op) (SignInResult, error) {
+	token, ops := c.openWeb(a.Domain, w)
+	entry.Session = string(w.ID)
+	ops = append(ops, audit.Op(entry))
+	ops = append(ops, store.Op{Kind: store.Delete, Name: session.WebKey(a.Domain, a.hash).Name, IfRevision: a.rev})
+	ops = append(ops, more...)
+	err := c.revoke(ctx, Revocation{Domain: a.Domain, Member: a.Member}, ops...)
+	if errors.Is(err, store.ErrConflict) {
+		return SignInResult{}, deny(RevisionMismatch, "something changed meanwhile: try again")
+	}
+	if err != nil {
+		return SignInResult{}, broken("renew session", err)
+	}
+	fresh, err := c.Session(ctx, token, a.Client)
+	return SignInResult{State: SignedIn, Token: token, ExpiresAt: w.ExpiresAt, Actor: fresh}, err
+}
+
+// ChangePassword sets the actor's own new password after the current one. It ends every other session that the old one
+// opened, at the doors too, and answers a new token. deleteApps also deletes all app passwords.
+func (c *Core) ChangePassword(ctx context.Context, a Actor, current, next secret.String, deleteApps bool) (SignInResult, error) {
+	t, err := c.self(ctx, a)
+	if err != nil {
+		return SignInResult{}, err
+	}
+	if a.web == nil || a.web.Name != "" {
+		return SignInResult{}, deny(Forbidden, "an API token cannot change a password")
+	}
+	tr := c.beginWeb(a.Client, a.Address, current)
+	_, d, err := c.webVerify(ctx, tr, a.Client)
+	if err != nil {
+		return SignInResult{}, err
+	}
+	if d.Reason != Allowed {
+		return SignInResult{}, c.refuseWeb(ctx, tr, d)
+	}
+	set, err := c.newPassword(ctx, a.Domain, t.person, next, false)
+	if err != nil {
+		return SignInResult{}, err
+	}
+	w := *a.web
+	now := c.now().UTC()
+	w.ConfirmedAt, w.UsedAt, w.Epochs.Credential = now, now, set.epoch
+	more := append(set.ops, notify.Op(a.Member, notify.Password(false, a.From(), now)))
+	if deleteApps {
+		more = append(more, store.Op{Kind: store.Delete, Name: apppass.Key(a.Domain, a.Member).Name, IfRevision: store.AnyRevision})
+	}
+	return c.renew(ctx, a, w, c.webEntry(t.person.Member, a.Client, audit.PasswordChange), more...)
+}
+
+// SignOut ends the actor's own session.
+func (c *Core) SignOut(ctx context.Context, a Actor) error {
+	if a.web == nil {
+		return deny(Forbidden, "")
+	}
+	entry := audit.Entry{Time: c.now(), Action: audit.SignOut, Actor: a.Address, Target: a.Address, MemberID: string(a.Member), Door: WebDoor,
+		From: a.From(), Agent: a.Agent, Session: string(a.Session)}
+	return c.apply(ctx, a.Domain,
+		store.Op{Kind: store.Delete, Name: session.WebKey(a.Domain, a.hash).Name, IfRevision: store.AnyRevision},
+		store.Op{Kind: store.Delete, Name: session.IndexKey(a.Domain, a.Member, a.Session).Name, IfRevision: store.AnyRevision},
+		audit.Op(entry))
+}
+
+// Messages answers the actor's inbox, newest first, and where to go on.
+func (c *Core) Messages(ctx context.Context, a Actor, after string, limit int) ([]notify.Message, string, error) {
+	if _, err := c.self(ctx, a); err != nil {
+		return nil, "", err
+	}
+	return notify.List(ctx, c.o.Records, a.Domain, a.Member, after, limit)
+}
+
+// OpenToken makes a token for a member that signs in by itself: the demo's, and a command's on the server. It is no sign-in.
+func (c *Core) OpenToken(ctx context.Context, a Actor, address, name string) (secret.String, error) {
+	if !a.command {
+		return secret.String{}, deny(Forbidden, "")
+	}
+	t, err := c.memberFor(ctx, a, address, changeMember)
+	if err != nil {
+		return secret.String{}, err
+	}
+	_, epochs, err := c.webEpochs(ctx, t.domain(), t.person.ID)
+	if err != nil {
+		return secret.String{}, err
+	}
+	w := c.newWeb(t.person.ID, epochs, a.Client)
+	w.Name = name
+	token, ops := c.openWeb(t.domain(), w)
+	ops = append(ops, audit.Op(c.entry(a, t, audit.TokenCreate)))
+	if err := c.apply(ctx, t.domain(), ops...); err != nil {
+		return secret.String{}, err
+	}
+	return token, nil
+}
+
+// entry is what an actor did to a target.
+func (c *Core) entry(a Actor, t target, action audit.Action) audit.Entry {
+	e := audit.Entry{Time: c.now(), Action: action, Actor: a.Address, From: a.From(), Agent: a.Agent, Session: string(a.Session), Door: WebDoor}
+	if t.person.Member != nil {
+		e.Target, e.MemberID = t.person.Member.Address(), string(t.person.ID)
+	} else if t.tenant != nil {
+		e.Target = t.tenant.Domain.Name
+	}
+	return e
+}

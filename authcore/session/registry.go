@@ -1,0 +1,189 @@
+package session
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"latchkey/authcore/member"
+)
+
+// Door is a live session at a door, as the API lists it.
+type Door struct {
+	ID             ID              `json:"id"`
+	Domain         member.DomainID `json:"-"`
+	Member         member.ID       `json:"-"`
+	Credential     string          `json:"credential"` // id of the app password, or "account"
+	CredentialName string          `json:"credential_name,omitempty"`
+	Door           string          `json:"door"`
+	Doors          []string        `json:"-"`
+	From           string          `json:"from"` // the client's address
+	Agent          string          `json:"agent,omitempty"`
+	Since          time.Time       `json:"since"`
+	Until          time.Time       `json:"until,omitzero"` // the credential's expiry
+	Epochs         member.Epochs   `json:"-"`
+	Share          string          `json:"-"` // DAV: what makes requests one session; empty: every connection its own
+	lastUsed       time.Time
+}
+
+// ErrTooMany: the member has as many sessions at this door as he may.
+var ErrTooMany = errors.New("too many sessions of this member at this door")
+
+// DefaultPerDoor is how many sessions a member may have at one door: several programs with several connections each.
+const DefaultPerDoor = 20
+
+// Idle is after how long without a request a shared (DAV) session ends.
+const Idle = 15 * time.Minute
+
+// Doors is the registry of the live door sessions of a node.
+type Doors struct {
+	limit int
+	now   func() time.Time
+
+	mu       sync.Mutex
+	sessions map[ID]*Door      // guarded by mu
+	of       map[place][]*Door // guarded by mu
+	shared   map[string]*Door  // by Share; guarded by mu
+	onRoom   func(Door)        // called without mu for a session that made room
+}
+
+type place struct {
+	member member.ID
+	door   string
+}
+
+// NewDoors makes a registry. limit 0 is DefaultPerDoor. madeRoom is told of each idle DAV session that had to go.
+func NewDoors(limit int, now func() time.Time, madeRoom func(Door)) *Doors {
+	if limit <= 0 {
+		limit = DefaultPerDoor
+	}
+	return &Doors{limit: limit, now: now, sessions: map[ID]*Door{}, of: map[place][]*Door{}, shared: map[string]*Door{}, onRoom: madeRoom}
+}
+
+// Shared answers the standing session that requests with this Share belong to, and keeps it from idling.
+func (r *Doors) Shared(share string) (Door, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := r.shared[share]
+	if share == "" || d == nil || r.idle(d) {
+		return Door{}, false
+	}
+	d.lastUsed = r.now()
+	return *d, true
+}
+
+func (r *Doors) idle(d *Door) bool { return d.Share != "" && r.now().Sub(d.lastUsed) >= Idle }
+
+// Open enters a session. At the limit the member's longest-idle DAV session makes room; without one it is ErrTooMany.
+// For a shared session that a racing request opened first, that one is answered.
+func (r *Doors) Open(d Door) (Door, error) {
+	r.mu.Lock()
+	gone, opened, err := r.open(d)
+	r.mu.Unlock()
+	if r.onRoom != nil {
+		for _, g := range gone {
+			r.onRoom(g)
+		}
+	}
+	return opened, err
+}
+
+func (r *Doors) open(d Door) (gone []Door, opened Door, err error) {
+	if s := r.shared[d.Share]; d.Share != "" && s != nil && !r.idle(s) {
+		s.lastUsed = r.now()
+		return nil, *s, nil
+	}
+	p := place{d.Member, d.Door}
+	for _, s := range slices.Clone(r.of[p]) {
+		if r.idle(s) {
+			gone = append(gone, *s)
+			r.remove(s)
+		}
+	}
+	if len(r.of[p]) >= r.limit {
+		oldest := longestIdle(r.of[p])
+		if oldest == nil {
+			return gone, Door{}, ErrTooMany
+		}
+		gone = append(gone, *oldest)
+		r.remove(oldest)
+	}
+	d.lastUsed = r.now()
+	r.sessions[d.ID] = &d
+	r.of[p] = append(r.of[p], &d)
+	if d.Share != "" {
+		r.shared[d.Share] = &d
+	}
+	return gone, d, nil
+}
+
+func longestIdle(l []*Door) *Door {
+	var oldest *Door
+	for _, s := range l {
+		if s.Share != "" && (oldest == nil || s.lastUsed.Before(oldest.lastUsed)) {
+			oldest = s
+		}
+	}
+	return oldest
+}
+
+func (r *Doors) remove(s *Door) {
+	delete(r.sessions, s.ID)
+	p := place{s.Member, s.Door}
+	r.of[p] = slices.DeleteFunc(r.of[p], func(o *Door) bool { return o == s })
+	if len(r.of[p]) == 0 {
+		delete(r.of, p)
+	}
+	if r.shared[s.Share] == s {
+		delete(r.shared, s.Share)
+	}
+}
+
+// End takes a session out; false when it was not there.
+func (r *Doors) End(id ID) (Door, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.sessions[id]
+	if s == nil {
+		return Door{}, false
+	}
+	r.remove(s)
+	return *s, true
+}
+
+// Has says whether the session is live.
+func (r *Doors) Has(id ID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sessions[id] != nil
+}
+
+// List answers the live sessions of a domain, of one member when id is set, oldest first.
+func (r *Doors) List(d member.DomainID, id member.ID) []Door {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var l []Door
+	for _, s := range r.sessions {
+		if s.Domain == d && (id == "" || s.Member == id) && !r.idle(s) {
+			l = append(l, *s)
+		}
+	}
+	slices.SortFunc(l, func(a, b Door) int {
+		if c := a.Since.Compare(b.Since); c != 0 {
+			return c
+		}
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	return l
+}
+
+// Len is the number of live sessions.
+func (r *Doors) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.sessions)
+}

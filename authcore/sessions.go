@@ -1,0 +1,112 @@
+package authcore
+
+import (
+	"context"
+
+	"latchkey/authcore/audit"
+	"latchkey/authcore/member"
+	"latchkey/authcore/session"
+	"latchkey/authcore/store"
+)
+
+// Sessions are what a member is signed in to now.
+type Sessions struct {
+	Doors   []session.Door
+	Web     []session.Web
+	Current session.ID // the actor's own
+}
+
+// maxWeb bounds how many web sessions are listed: the newest by id would need an index that nobody misses.
+const maxWeb = 200
+
+// MySessions lists the actor's own.
+func (c *Core) MySessions(ctx context.Context, a Actor) (Sessions, error) {
+	t, err := c.self(ctx, a)
+	if err != nil {
+		return Sessions{}, err
+	}
+	s, err := c.listSessions(ctx, t)
+	s.Current = a.Session
+	return s, err
+}
+
+// SessionsOf lists a member's for an administrator.
+func (c *Core) SessionsOf(ctx context.Context, a Actor, address string) (Sessions, error) {
+	t, err := c.memberFor(ctx, a, address, readMember)
+	if err != nil {
+		return Sessions{}, err
+	}
+	return c.listSessions(ctx, t)
+}
+
+func (c *Core) listSessions(ctx context.Context, t target) (Sessions, error) {
+	s := Sessions{Doors: c.doors.List(t.domain(), t.person.ID)}
+	_, epochs, err := c.webEpochs(ctx, t.domain(), t.person.ID)
+	if err != nil {
+		return Sessions{}, err
+	}
+	recs, err := c.o.Records.List(ctx, member.Partition(t.domain()), store.Query{Prefix: session.IndexPrefix(t.person.ID), Limit: maxWeb})
+	if err != nil {
+		return Sessions{}, err
+	}
+	for _, r := range recs {
+		var i session.Index
+		if err := decode(r, &i); err != nil {
+			return Sessions{}, err
+		}
+		w, _, err := readDirect[session.Web](ctx, c, session.WebKey(t.domain(), i.Hash))
+		if err != nil {
+			return Sessions{}, err
+		}
+		if w != nil && w.Live(c.now()) && w.Epochs.Covers(epochs) {
+			s.Web = append(s.Web, *w)
+		}
+	}
+	return s, nil
+}
+
+// EndSession ends one session of a member for an administrator: at a door it is cut, on the web its token is over.
+func (c *Core) EndSession(ctx context.Context, a Actor, address string, id session.ID) error {
+	t, err := c.memberFor(ctx, a, address, changeMember)
+	if err != nil {
+		return err
+	}
+	return c.endSession(ctx, a, t, id)
+}
+
+// EndSessions ends all sessions of a member, as signing out everywhere does.
+func (c *Core) EndSessions(ctx context.Context, a Actor, address string) error {
+	_, err := c.SignOutEverywhere(ctx, a, address)
+	return err
+}
+
+func (c *Core) endSession(ctx context.Context, a Actor, t target, id session.ID) error {
+	entry := c.entry(a, t, audit.SessionEnd)
+	entry.Session = string(id)
+	for _, s := range c.doors.List(t.domain(), t.person.ID) {
+		if s.ID == id {
+			return c.endDoor(ctx, s, entry)
+		}
+	}
+	i, _, err := readDirect[session.Index](ctx, c, session.IndexKey(t.domain(), t.person.ID, id))
+	if err != nil {
+		return err
+	}
+	if i == nil {
+		return deny(NotFound, "")
+	}
+	return c.apply(ctx, t.domain(), audit.Op(entry),
+		store.Op{Kind: store.Delete, Name: session.WebKey(t.domain(), i.Hash).Name, IfRevision: store.AnyRevision},
+		store.Op{Kind: store.Delete, Name: session.IndexKey(t.domain(), t.person.ID, id).Name, IfRevision: store.AnyRevision})
+}
+
+// endDoor takes the session out of the registry, which Stands asks, and tells the doors to look.
+func (c *Core) endDoor(ctx context.Context, s session.Door, entry audit.Entry) error {
+	entry.Door = s.Door
+	if err := c.apply(ctx, s.Domain, audit.Op(entry)); err != nil {
+		return err
+	}
+	c.doors.End(s.ID)
+	c.tell(ctx, Revocation{Domain: s.Domain, Member: s.Member, Session: s.ID})
+	return nil
+}

@@ -1,0 +1,110 @@
+package authcore
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+
+	"latchkey/authcore/apppass"
+	"latchkey/authcore/member"
+	"latchkey/authcore/password"
+	"latchkey/authcore/session"
+	"latchkey/authcore/store/cache"
+)
+
+// Stands says from the records, and never a cache, whether a live session may go on: none of its epochs has risen, its
+// credential is there and in its time, and nobody ended it. It evaluates no policy.
+func (c *Core) Stands(ctx context.Context, s Standing) (bool, error) {
+	if !s.Until.IsZero() && !c.now().Before(s.Until) || !c.doors.Has(s.Session) {
+		return false, nil
+	}
+	r := c.records.Direct()
+	dom, _, err := cache.ReadDirect[member.Domain](ctx, r, member.DomainKey(s.Domain))
+	if err != nil || dom == nil {
+		return false, err
+	}
+	m, _, err := cache.ReadDirect[member.Member](ctx, r, member.Key(s.Domain, s.Member))
+	if err != nil || m == nil {
+		return false, err
+	}
+	now := member.Epochs{Domain: dom.Epoch, Door: dom.DoorEpoch(s.at()...), Member: m.AtDoors()}
+	if now.Credential, err = c.credentialEpoch(ctx, s); err != nil {
+		return false, err
+	}
+	return s.Epochs.Covers(now), nil
+}
+
+func (s Standing) at() []string {
+	if len(s.Doors) > 0 {
+		return s.Doors
+	}
+	return []string{s.Door}
+}
+
+// credentialEpoch is 0, under which nothing was ever opened, for an app password that is gone.
+func (c *Core) credentialEpoch(ctx context.Context, s Standing) (int64, error) {
+	if s.Credential == AccountCredential {
+		p, _, err := cache.ReadDirect[password.Record](ctx, c.records.Direct(), password.Key(s.Domain, s.Member))
+		if err != nil || p == nil {
+			return 0, err
+		}
+		return p.Epoch, nil
+	}
+	apps, _, err := cache.ReadDirect[apppass.Record](ctx, c.records.Direct(), apppass.Key(s.Domain, s.Member))
+	if err != nil || !apps.Has(s.Credential) {
+		return 0, err
+	}
+	return appEpoch, nil
+}
+
+// Ended takes a session out of the registry. It is called once for every allowed Decision that opened one.
+func (c *Core) Ended(_ context.Context, id session.ID, _ End) { c.doors.End(id) }
+
+// Revocations yields what live sessions must be judged again, until ctx ends. After a gap, and at the start, it asks for
+// all of them.
+func (c *Core) Revocations(ctx context.Context) iter.Seq[Revocation] {
+	return func(yield func(Revocation) bool) {
+		for ctx.Err() == nil {
+			ch, err := c.o.Bus.Subscribe(ctx, revocationTopic)
+			if err != nil {
+				c.log.Error("follow revocations", "error", err)
+				c.pause(ctx)
+				continue
+			}
+			if !yield(Revocation{Resync: true}) || !c.follow(ch, yield) {
+				return
+			}
+		}
+	}
+}
+
+func (c *Core) follow(ch <-chan []byte, yield func(Revocation) bool) bool {
+	for {
+		select {
+		case msg, ok := <-ch:
+			if !ok {
+				return true
+			}
+			var r Revocation
+			if json.Unmarshal(msg, &r) != nil {
+				r = Revocation{Resync: true}
+			}
+			if !yield(r) {
+				return false
+			}
+		case s := <-c.madeRooms:
+			if !yield(Revocation{Domain: s.Domain, Member: s.Member, Session: s.ID}) {
+				return false
+			}
+		}
+	}
+}
+
+// roomWasMade tells this node's doors that a session had to go. When they lag behind, its next request opens a new one
+// anyway.
+func (c *Core) roomWasMade(s session.Door) {
+	select {
+	case c.madeRooms <- s:
+	default:
+	}
+}

@@ -1,0 +1,292 @@
+package authcore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"time"
+
+	"latchkey/authcore/audit"
+	"latchkey/authcore/lockout"
+	"latchkey/authcore/member"
+	"latchkey/authcore/notify"
+	"latchkey/authcore/password"
+	"latchkey/authcore/secret"
+	"latchkey/authcore/session"
+	"latchkey/authcore/store"
+	"latchkey/authcore/store/cache"
+	"latchkey/policy"
+)
+
+// WebDoor is the name of the web and the API where attempts at doors have that of their door.
+const WebDoor = "web"
+
+// SignInState says which step of a sign-in comes next.
+type SignInState string
+
+// The states so far. Only SignedIn carries a token.
+const (
+	SignedIn               SignInState = "signed_in"
+	PasswordChangeRequires SignInState = "password_change_required"
+	TwoStepRequired        SignInState = "two_step_required"
+)
+
+// SignInResult is what a step of a sign-in came to.
+type SignInResult struct {
+	State     SignInState
+	Token     secret.String // of SignedIn
+	ExpiresAt time.Time     // of the token, or of the ticket
+	Ticket    secret.String // for the next step, once
+	Actor     Actor         // of SignedIn
+}
+
+// TicketFor is how long a step may take.
+const TicketFor = 10 * time.Minute
+
+type ticket struct {
+	Domain member.DomainID `json:"domain"`
+	Member member.ID       `json:"member"`
+	State  SignInState     `json:"state"`
+	Epochs member.Epochs   `json:"epochs"` // a change of member or password voids it
+	Bound  string          `json:"bound"`  // to the browser or device that began
+}
+
+func ticketKey(t secret.String) store.Key {
+	return store.Key{Partition: "ticket", Name: session.Hash(t)}
+}
+
+// SignIn begins with an account password on the web or over the API. It is a Denial with a sign-in's own reason when it
+// is refused, held back like at a door.
+func (c *Core) SignIn(ctx context.Context, client Client, login string, sec secret.String) (SignInResult, error) {
+	t := c.beginWeb(client, login, sec)
+	v, d, err := c.webVerify(ctx, t, client)
+	if err != nil {
+		return SignInResult{}, err
+	}
+	if d.Reason != Allowed {
+		return SignInResult{}, c.refuseWeb(ctx, t, d)
+	}
+	_, epochs, err := c.webEpochs(ctx, t.tenant.Domain.ID, t.person.ID)
+	if err != nil {
+		return SignInResult{}, err
+	}
+	if epochs.Credential != v.epoch {
+		return SignInResult{}, c.refuseWeb(ctx, t, Decision{Reason: BadCredentials})
+	}
+	switch {
+	case t.person.Member.TwoStep:
+		return c.issueTicket(ctx, t, client, TwoStepRequired, epochs)
+	case v.state != password.Good:
+		return c.issueTicket(ctx, t, client, PasswordChangeRequires, epochs)
+	}
+	return c.signedIn(ctx, t.tenant.Domain.ID, t.person.ID, epochs, client, t)
+}
+
+func (c *Core) beginWeb(client Client, login string, sec secret.String) *trial {
+	conn := ConnInfo{Client: netip.AddrPortFrom(client.Addr, 0), Agent: client.Agent}
+	return c.begin(Attempt{Door: WebDoor, Conn: conn, Credential: Password{UnverifiedName: login, Secret: sec}})
+}
+
+// webVerify finds the member and verifies the account password, which on the web counts for every active member.
+func (c *Core) webVerify(ctx context.Context, t *trial, client Client) (verdict, Decision, error) {
+	if err := c.find(ctx, t); err != nil {
+		return verdict{}, Decision{}, broken("find member", err)
+	}
+	if d, err := c.gate(ctx, t); err != nil || d.Reason != "" {
+		return verdict{}, d, err
+	}
+	if t.tenant == nil {
+		return verdict{}, Decision{Reason: BadCredentials}, nil
+	}
+	counts := t.person.Member != nil && t.person.Member.Status == member.Active
+	if t.tenant.Domain.Closed && counts {
+		op, err := c.dir.IsOperator(ctx, t.person.ID)
+		if err != nil {
+			return verdict{}, Decision{}, err
+		}
+		counts = op
+	}
+	v, err := c.verify(ctx, check{
+		tenant: t.tenant, name: t.name, person: t.person, counts: counts, known: t.known, secret: t.secret, from: client.From(),
+		account: t.account, accountRevision: t.accountRevision,
+	})
+	switch {
+	case errors.Is(err, lockout.ErrHeld), errors.Is(err, password.ErrBusy):
+		return v, Decision{Reason: Throttled, RetryAfter: retryBroken}, nil
+	case err != nil:
+		return v, Decision{}, broken("verify account password", err)
+	case v.wait > 0:
+		return v, Decision{Reason: Throttled, RetryAfter: v.wait}, nil
+	case !v.right:
+		return v, Decision{Reason: BadCredentials}, nil
+	}
+	return v, Decision{Reason: Allowed}, nil
+}
+
+// refuseWeb records a refusal, holds it back, and answers it as a Denial.
+func (c *Core) refuseWeb(ctx context.Context, t *trial, d Decision) error {
+	if err := c.recordRefusal(ctx, t, d); err != nil {
+		return err
+	}
+	if !d.Reason.Temporary() {
+		c.wait(ctx, t.start.Add(t.hold))
+	}
+	return denyReason(d.Reason, d.RetryAfter)
+}
+
+func (c *Core) bound(client Client) string {
+	return c.print("ticket", lockout.Source(client.Addr), client.Agent)
+}
+
+func (c *Core) issueTicket(ctx context.Context, t *trial, client Client, state SignInState, e member.Epochs) (SignInResult, error) {
+	tk := session.NewToken(t.tenant.Domain.ID)
+	p, err := json.Marshal(ticket{Domain: t.tenant.Domain.ID, Member: t.person.ID, State: state, Epochs: e, Bound: c.bound(client)})
+	if err != nil {
+		return SignInResult{}, err
+	}
+	if err := c.o.Ephemeral.Put(ctx, ticketKey(tk), p, TicketFor); err != nil {
+		return SignInResult{}, broken("keep ticket", err)
+	}
+	entry := c.webEntry(t.person.Member, client, audit.SignIn)
+	entry.Reason, entry.Kind = string(state), kindOf(AccountCredential)
+	if err := c.apply(ctx, t.tenant.Domain.ID, audit.Op(entry)); err != nil {
+		return SignInResult{}, err
+	}
+	return SignInResult{State: state, Ticket: tk, ExpiresAt: c.now().Add(TicketFor)}, nil
+}
+
+func (c *Core) webEntry(m *member.Member, client Client, action audit.Action) audit.Entry {
+	return audit.Entry{
+		Time: c.now(), Action: action, Actor: m.Address(), Target: m.Address(), MemberID: string(m.ID), Door: WebDoor,
+		From: client.From(), Agent: client.Agent,
+	}
+}
+
+// signedIn opens the session of a finished sign-in. t is nil when no password was typed in this step.
+func (c *Core) signedIn(ctx context.Context, d member.DomainID, id member.ID, e member.Epochs, client Client, t *trial) (SignInResult, error) {
+	p, err := c.dir.PersonByID(ctx, d, id)
+	if err != nil {
+		return SignInResult{}, err
+	}
+	w := c.newWeb(id, e, client)
+	token, ops := c.openWeb(d, w)
+	entry := c.webEntry(p.Member, client, audit.SignIn)
+	entry.Reason, entry.Kind, entry.Session = string(Allowed), kindOf(AccountCredential), string(w.ID)
+	ops = append(ops, audit.Op(entry), unchanged(member.Key(d, id), p.Revision))
+	sources, _, err := cache.Read[lockout.Sources](ctx, c.records, lockout.SourcesKey(d, id))
+	if err != nil {
+		return SignInResult{}, err
+	}
+	if next, changed := sources.With(lockout.Source(client.Addr), c.now()); changed {
+		ops = append(ops, member.PutOp(lockout.SourcesKey(d, id), next, store.AnyRevision))
+	}
+	if err := c.apply(ctx, d, ops...); err != nil {
+		return SignInResult{}, broken("open session", err)
+	}
+	if t != nil {
+		if err := c.throttle.Forgive(ctx, t.source, d, t.print); err != nil {
+			c.log.Warn("forgive a source", "error", err)
+		}
+	}
+	a, err := c.Session(ctx, token, client)
+	return SignInResult{State: SignedIn, Token: token, ExpiresAt: w.ExpiresAt, Actor: a}, err
+}
+
+// SignInPassword sets the new password that a sign-in asked for. A password that breaks rules leaves the ticket good.
+func (c *Core) SignInPassword(ctx context.Context, client Client, tk, newPassword secret.String) (SignInResult, error) {
+	bad := deny(TicketInvalid, "")
+	p, err := c.o.Ephemeral.Get(ctx, ticketKey(tk))
+	if errors.Is(err, store.ErrNotFound) {
+		return SignInResult{}, bad
+	}
+	if err != nil {
+		return SignInResult{}, broken("read ticket", err)
+	}
+	var t ticket
+	if json.Unmarshal(p, &t) != nil || t.State != PasswordChangeRequires || t.Bound != c.bound(client) {
+		return SignInResult{}, bad
+	}
+	person, epochs, err := c.webEpochs(ctx, t.Domain, t.Member)
+	if err != nil {
+		return SignInResult{}, err
+	}
+	if person.Member == nil || person.Member.Status != member.Active || epochs != t.Epochs {
+		return SignInResult{}, bad
+	}
+	set, err := c.newPassword(ctx, t.Domain, person, newPassword, false)
+	if err != nil {
+		return SignInResult{}, err
+	}
+	if _, err := c.o.Ephemeral.Take(ctx, ticketKey(tk)); err != nil {
+		return SignInResult{}, bad
+	}
+	entry := c.webEntry(person.Member, client, audit.PasswordChange)
+	msg := notify.Op(person.ID, notify.Password(false, client.From(), c.now()))
+	ops := append(set.ops, audit.Op(entry), msg)
+	if err := c.revoke(ctx, Revocation{Domain: t.Domain, Member: t.Member}, ops...); err != nil {
+		if errors.Is(err, store.ErrConflict) {
+			return SignInResult{}, bad
+		}
+		return SignInResult{}, broken("set password", err)
+	}
+	epochs.Credential = set.epoch
+	return c.signedIn(ctx, t.Domain, t.Member, epochs, client, nil)
+}
+
+// setting is a new account password, checked and hashed, and the steps that write it.
+type setting struct {
+	ops   []store.Op
+	epoch int64
+}
+
+// newPassword checks a password against every rule at once and hashes it. temporary is for those that an administrator
+// hands out.
+func (c *Core) newPassword(ctx context.Context, d member.DomainID, p member.Person, typed secret.String, temporary bool) (setting, error) {
+	t, err := c.dir.TenantByID(ctx, d)
+	if err != nil {
+		return setting{}, err
+	}
+	prepared, ok := password.Prepare(typed)
+	if !ok {
+		return setting{}, rulesBroken([]policy.Rule{policy.NotAllowed})
+	}
+	old, rev, err := cache.ReadDirect[password.Record](ctx, c.o.Records, password.Key(d, p.ID))
+	if err != nil {
+		return setting{}, err
+	}
+	broken := t.Policy.Password.Check(prepared.Reveal())
+	if len(broken) > 0 && !temporary {
+		return setting{}, rulesBroken(broken)
+	}
+	slot, err := c.hasher.Acquire(ctx)
+	if errors.Is(err, password.ErrBusy) {
+		return setting{}, denyReason(Throttled, retryBroken)
+	}
+	if err != nil {
+		return setting{}, err
+	}
+	defer slot.Release()
+	if old != nil && old.Temporary {
+		if same, err := slot.Verify(old.Hash, prepared); err != nil || same {
+			return setting{}, errors.Join(err, rulesBroken([]policy.Rule{policy.SameAsCurrent}))
+		}
+	}
+	hash := slot.Hash(prepared)
+	next := old.Next(hash, c.now())
+	if temporary {
+		next = old.NextTemporary(hash, c.now())
+	}
+	return setting{epoch: next.Epoch, ops: []store.Op{
+		member.PutOp(password.Key(d, p.ID), next, rev),
+		{Kind: store.Delete, Name: lockout.Key(d, p.ID).Name, IfRevision: store.AnyRevision},
+	}}, nil
+}
+
+func rulesBroken(rules []policy.Rule) error {
+	var m []policy.Mistake
+	for _, r := range rules {
+		m = append(m, policy.Mistake{Field: "new_password", Reason: string(r)})
+	}
+	return invalid(m...)
+}
