@@ -8,7 +8,7 @@ import (
 func TestPeersSMTP(t *testing.T) {
 	p := Postfix(t, PostfixOptions{})
 	direct := Endpoint{Addr: p.Submission, User: "jane@new.example", Password: UserPassword}
-	Same(t, SMTPScenarios(p.Arrived), direct, direct)
+	Same(t, PostfixScenarios(p.Arrived), direct, direct)
 }
 
 func TestPeersSMTPOverTLS(t *testing.T) {

@@ -11,14 +11,7 @@ import (
 
 // SMTPScenarios are raw submission sessions as e.User, who is the sender of everything; what was accepted must arrive at the sink.
 func SMTPScenarios(sink *Sink) []Scenario {
-	with := func(name string, run func(*smtpSession)) Scenario {
-		return Scenario{name, func(t testing.TB, e Endpoint) []string {
-			t.Helper()
-			s := loginSMTP(t, e, sink)
-			run(s)
-			return s.notes
-		}}
-	}
+	with := func(name string, run func(*smtpSession)) Scenario { return smtpScenario(name, sink, run) }
 	return []Scenario{
 		with("extensions after sign-in", smtpExtensions),
 		with("message", smtpMessage),
@@ -34,6 +27,21 @@ func SMTPScenarios(sink *Sink) []Scenario {
 		with("refusals of several lines", smtpRefusals),
 		with("quit", smtpQuit),
 	}
+}
+
+// PostfixScenarios are those and what Dovecot 2.3.19's submission server does not survive: MAIL in one packet with the dot
+// before it, or RSET with RCPT, end it with a failed assertion.
+func PostfixScenarios(sink *Sink) []Scenario {
+	return append(SMTPScenarios(sink), smtpScenario("pipelined behind the dot", sink, smtpBehindTheDot))
+}
+
+func smtpScenario(name string, sink *Sink, run func(*smtpSession)) Scenario {
+	return Scenario{name, func(t testing.TB, e Endpoint) []string {
+		t.Helper()
+		s := loginSMTP(t, e, sink)
+		run(s)
+		return s.notes
+	}}
 }
 
 // SMTPTranscript runs all of them and returns what was seen, each scenario under its name.
@@ -249,18 +257,27 @@ func smtpLarge(s *smtpSession) {
 	s.content(smtpLetter(s, "large", strings.ReplaceAll(string(blob(20_000_000)), "\r\n.", "\r\n,")+"\r\n"), "large@elsewhere.example")
 }
 
-// smtpPipelined sends groups of commands in one packet (RFC 2920), one of them refused, the next group behind the dot.
+// smtpPipelined sends a group of commands in one packet (RFC 2920), one of them refused.
 func smtpPipelined(s *smtpSession) {
 	s.send(fmt.Sprintf("MAIL FROM:<%[1]s>\r\nRCPT TO:<one@elsewhere.example>\r\nRCPT TO:<refused\r\nRCPT TO:<two@elsewhere.example>\r\nDATA\r\n", s.user))
 	for range 5 {
 		s.reply()
 	}
-	s.send(smtpLetter(s, "pipelined", "text\r\n") + fmt.Sprintf(".\r\nMAIL FROM:<%s>\r\nRCPT TO:<three@elsewhere.example>\r\nRSET\r\nNOOP\r\n", s.user))
+	s.send(smtpLetter(s, "pipelined", "text\r\n") + ".\r\n")
+	s.arrives(s.reply(), "one@elsewhere.example")
+}
+
+// smtpBehindTheDot sends the next group together with the end of a message.
+func smtpBehindTheDot(s *smtpSession) {
+	s.from("")
+	s.do("RCPT TO:<dot@elsewhere.example>")
+	s.do("DATA")
+	s.send(smtpLetter(s, "dot", "text\r\n") + fmt.Sprintf(".\r\nMAIL FROM:<%s>\r\nRCPT TO:<three@elsewhere.example>\r\nRSET\r\nNOOP\r\n", s.user))
 	last := s.reply()
 	for range 4 {
 		s.reply()
 	}
-	s.arrives(last, "one@elsewhere.example")
+	s.arrives(last, "dot@elsewhere.example")
 }
 
 // smtpRefusals are the server's own, some of several lines (Postfix is told to add a footer).
