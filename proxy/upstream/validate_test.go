@@ -34,7 +34,11 @@ func TestNewNamesMistakes(t *testing.T) {
 	}
 	tokens := func(a, b string) []Server {
 		return append(imap(func(s *Server) { s.Way = proxy.Token; s.Token = TokenSettings{Audience: a, Issuer: "i"} }),
-			imap(func(s *Server) { s.Name = "two"; s.Way = proxy.Token; s.Token = TokenSettings{Audience: b, Issuer: "i"} })...)
+			imap(func(s *Server) {
+				s.Name = "two"
+				s.Way = proxy.Token
+				s.Token = TokenSettings{Audience: b, Issuer: "i"}
+			})...)
 	}
 	for _, tt := range []struct {
 		name    string
