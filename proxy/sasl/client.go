@@ -85,6 +85,9 @@ func (e *Exchange) Initial() secret.String {
 	return encoded(e.message)
 }
 
+// InitialLen is the length of what Initial answers, for protocols that bound it.
+func (e *Exchange) InitialLen() int { return base64.StdEncoding.EncodedLen(len(e.message.Reveal())) }
+
 // Next answers a challenge (what stands behind "+ ", in base64) with the line to send, in base64.
 func (e *Exchange) Next(challenge string) (secret.String, error) {
 	switch {
