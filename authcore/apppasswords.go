@@ -69,6 +69,31 @@ func (c *Core) CreateAppPassword(ctx context.Context, a Actor, w apppass.Wish) (
 	return c.createApp(ctx, a, t, w)
 }
 
+// CreateAppPasswordFor makes one for a member by a command on the server: for the people of a demo, which begins with
+// some. No administrator can do this.
+func (c *Core) CreateAppPasswordFor(ctx context.Context, a Actor, address string, w apppass.Wish) (AppPassword, secret.String, error) {
+	if !a.command {
+		return AppPassword{}, secret.String{}, deny(Forbidden, "")
+	}
+	t, err := c.memberFor(ctx, a, address, changeMember)
+	if err != nil {
+		return AppPassword{}, secret.String{}, err
+	}
+	return c.createApp(ctx, a, t, w)
+}
+
+// SetAppPasswordOptionFor switches a member's option by a command on the server.
+func (c *Core) SetAppPasswordOptionFor(ctx context.Context, a Actor, address string, on bool) error {
+	if !a.command {
+		return deny(Forbidden, "")
+	}
+	t, err := c.memberFor(ctx, a, address, changeMember)
+	if err != nil {
+		return err
+	}
+	return c.switchOption(ctx, a, &t, on)
+}
+
 func (c *Core) createApp(ctx context.Context, a Actor, t target, w apppass.Wish) (AppPassword, secret.String, error) {
 	it, plain, mistakes := apppass.Make(c.o.Keys, w, a.From(), c.now())
 	if len(mistakes) > 0 {
@@ -175,15 +200,18 @@ func (c *Core) SetAppPasswordOption(ctx context.Context, a Actor, on bool) (Prof
 			return Profile{}, err
 		}
 	}
-	err = c.changeMember(ctx, a, &t, audit.AppPasswordOption, func(m *member.Member) error {
+	if err := c.switchOption(ctx, a, &t, on); err != nil {
+		return Profile{}, err
+	}
+	return c.Me(ctx, a)
+}
+
+func (c *Core) switchOption(ctx context.Context, a Actor, t *target, on bool) error {
+	return c.changeMember(ctx, a, t, audit.AppPasswordOption, func(m *member.Member) error {
 		if m.AppPasswords != on {
 			m.AppPasswords = on
 			m.DoorsEpoch++
 		}
 		return nil
 	})
-	if err != nil {
-		return Profile{}, err
-	}
-	return c.Me(ctx, a)
 }

@@ -29,8 +29,9 @@ type NewMember struct {
 	Contacts     []member.Contact
 	ConfirmReuse bool // the address was a deleted member's: the new one inherits nothing
 	// Password sets the account password instead of a temporary one; commands and imports only.
-	Password secret.String
-	TwoStep  bool // commands and imports only
+	Password      secret.String
+	PasswordSetAt time.Time // of Password; zero: now
+	TwoStep       bool      // commands and imports only
 }
 
 // MemberChange is a partial change; nil leaves a field as it is.
@@ -80,7 +81,7 @@ func (c *Core) createMember(ctx context.Context, a Actor, t *member.Tenant, m me
 		shown = typed
 	}
 	d := t.Domain.ID
-	set, err := c.newPassword(ctx, d, member.Person{ID: m.ID}, typed, n.Password.Empty())
+	set, err := c.newPassword(ctx, d, member.Person{ID: m.ID}, typed, wishes{temporary: n.Password.Empty(), setAt: n.PasswordSetAt})
 	if err != nil {
 		return Profile{}, secret.String{}, err
 	}
@@ -509,7 +510,7 @@ func (c *Core) ResetPassword(ctx context.Context, a Actor, address string, keepA
 	}
 	temporary := password.NewTemporary()
 	err = c.retry(func() error {
-		set, err := c.newPassword(ctx, t.domain(), t.person, temporary, true)
+		set, err := c.newPassword(ctx, t.domain(), t.person, temporary, wishes{temporary: true})
 		if err != nil {
 			return err
 		}

@@ -108,7 +108,7 @@ func (c *Core) ChangePassword(ctx context.Context, a Actor, current, next secret
 	if d.Reason != Allowed {
 		return SignInResult{}, c.refuseWeb(ctx, tr, d)
 	}
-	set, err := c.newPassword(ctx, a.Domain, t.person, next, false)
+	set, err := c.newPassword(ctx, a.Domain, t.person, next, wishes{})
 	if err != nil {
 		return SignInResult{}, err
 	}

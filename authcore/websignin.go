@@ -214,7 +214,7 @@ func (c *Core) SignInPassword(ctx context.Context, client Client, tk, newPasswor
 	if person.Member == nil || person.Member.Status != member.Active || epochs != t.Epochs {
 		return SignInResult{}, bad
 	}
-	set, err := c.newPassword(ctx, t.Domain, person, newPassword, false)
+	set, err := c.newPassword(ctx, t.Domain, person, newPassword, wishes{})
 	if err != nil {
 		return SignInResult{}, err
 	}
@@ -240,9 +240,14 @@ type setting struct {
 	epoch int64
 }
 
-// newPassword checks a password against every rule at once and hashes it. temporary is for those that an administrator
-// hands out.
-func (c *Core) newPassword(ctx context.Context, d member.DomainID, p member.Person, typed secret.String, temporary bool) (setting, error) {
+// wishes are what is not usual about a new password.
+type wishes struct {
+	temporary bool      // an administrator hands it out
+	setAt     time.Time // an import says when; zero: now
+}
+
+// newPassword checks a password against every rule at once and hashes it.
+func (c *Core) newPassword(ctx context.Context, d member.DomainID, p member.Person, typed secret.String, w wishes) (setting, error) {
 	t, err := c.dir.TenantByID(ctx, d)
 	if err != nil {
 		return setting{}, err
@@ -256,7 +261,7 @@ func (c *Core) newPassword(ctx context.Context, d member.DomainID, p member.Pers
 		return setting{}, err
 	}
 	broken := t.Policy.Password.Check(prepared.Reveal())
-	if len(broken) > 0 && !temporary {
+	if len(broken) > 0 && !w.temporary {
 		return setting{}, rulesBroken(broken)
 	}
 	slot, err := c.hasher.Acquire(ctx)
@@ -273,8 +278,11 @@ func (c *Core) newPassword(ctx context.Context, d member.DomainID, p member.Pers
 		}
 	}
 	hash := slot.Hash(prepared)
-	next := old.Next(hash, c.now())
-	if temporary {
+	if w.setAt.IsZero() {
+		w.setAt = c.now()
+	}
+	next := old.Next(hash, w.setAt)
+	if w.temporary {
 		next = old.NextTemporary(hash, c.now())
 	}
 	return setting{epoch: next.Epoch, ops: []store.Op{

@@ -1,0 +1,109 @@
+// Package authtest makes a ready Core over records in memory, with the people of package sample, for other packages'
+// tests. Hashes are cheap and refusals are not held back, unless a test asks for it.
+package authtest
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"time"
+
+	"latchkey/authcore"
+	"latchkey/authcore/member"
+	"latchkey/authcore/password"
+	"latchkey/authcore/sample"
+	"latchkey/authcore/secret"
+	"latchkey/authcore/store"
+	"latchkey/authcore/store/memory"
+)
+
+// Upstream is the name of the upstream behind every door.
+const Upstream = "test"
+
+// Core is an authcore.Core with what a test wants to reach around it.
+type Core struct {
+	*authcore.Core
+	Records store.Records // as the Core sees them
+	Keys    *secret.Keys
+	People  map[string]sample.Person // by state: "app-only", "account", …
+}
+
+// Cheap is the cost of hashes in tests.
+func Cheap() password.Params { return password.Params{MemoryKiB: 64, Time: 1, Threads: 1} }
+
+// New makes a Core whose Run ends with the test. change may alter the options, of which Records, Ephemeral and Bus are
+// set to memory, Hold to none.
+func New(t testing.TB, change func(*authcore.Options)) *Core {
+	t.Helper()
+	keys, err := secret.NewKeys(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := authcore.Options{
+		Records: memory.NewRecords(memory.Options{}), Ephemeral: memory.NewEphemeral(memory.Options{}), Bus: memory.NewBus(), Keys: keys,
+		Hold: -1, Hash: Cheap(), HashSlots: 4,
+	}
+	if change != nil {
+		change(&o)
+	}
+	c := &Core{Core: authcore.New(o), Records: o.Records, Keys: o.Keys, People: map[string]sample.Person{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := c.Run(ctx); err != nil {
+			t.Errorf("run core: %v", err)
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	people, err := sample.Make(context.Background(), c.Core, map[string]string{"imap": Upstream, "smtp": Upstream, "pop3": Upstream, "caldav": Upstream, "carddav": Upstream})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range people {
+		c.People[p.State] = p
+	}
+	return c
+}
+
+// Client is where the requests of tests come from.
+func Client() authcore.Client {
+	return authcore.Client{Addr: netip.MustParseAddr("192.0.2.10"), Agent: "test"}
+}
+
+// Attempt is a password at a door, from the address of Client.
+func Attempt(door, name, password string) authcore.Attempt {
+	return AttemptFrom("192.0.2.10", door, name, password)
+}
+
+// AttemptFrom is Attempt from another address.
+func AttemptFrom(from, door, name, password string) authcore.Attempt {
+	return authcore.Attempt{
+		Door: door, Mechanism: "PLAIN", Conn: authcore.ConnInfo{Client: netip.AddrPortFrom(netip.MustParseAddr(from), 40000), TLSVersion: "TLSv1.3"},
+		Credential: authcore.Password{UnverifiedName: name, Secret: secret.New(password)},
+	}
+}
+
+// Actor signs a person of the sample in on the web.
+func (c *Core) Actor(t testing.TB, state string) authcore.Actor {
+	t.Helper()
+	p := c.People[state]
+	r, err := c.SignIn(t.Context(), Client(), p.Address, p.Account)
+	if err != nil || r.State != authcore.SignedIn {
+		t.Fatalf("sign in %s: state %q, %v", p.Address, r.State, err)
+	}
+	return r.Actor
+}
+
+// Operator is the operator at the server itself.
+func Operator() authcore.Actor { return authcore.CommandActor("test") }
+
+// MemberID answers the id of an address.
+func (c *Core) MemberID(t testing.TB, address string) member.ID {
+	t.Helper()
+	p, err := c.MemberOf(t.Context(), Operator(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Member.ID
+}
