@@ -1,0 +1,60 @@
+package smtp
+
+import (
+	"fmt"
+	"strings"
+)
+
+// upstreamReply is a whole reply of an upstream: its code, and its lines without code and CRLF, one at least.
+type upstreamReply struct {
+	code  string
+	lines []string
+}
+
+// expect reads a reply and wants this code.
+func (v *visit) expect(to, code string) (upstreamReply, error) {
+	r, err := v.read(to)
+	if err == nil && r.code != code {
+		err = fmt.Errorf("%s is answered %q", to, r.text())
+	}
+	return r, err
+}
+
+// read reads one reply (RFC 5321 section 4.2.1): its lines have one code, and their number and length a bound.
+func (v *visit) read(to string) (upstreamReply, error) {
+	var r upstreamReply
+	for octets := 0; len(r.lines) < maxUpstreamLines && octets < maxUpstreamOctets; {
+		line, err := v.up.ReadLine(maxReplyLine)
+		if err != nil {
+			return r, fmt.Errorf("reply to %s: %w", to, err)
+		}
+		octets += len(line)
+		if !isReply(line) || r.code != "" && r.code != string(line[:3]) {
+			return r, fmt.Errorf("reply to %s makes no sense", to)
+		}
+		r.code = string(line[:3])
+		r.lines = append(r.lines, string(line[min(4, len(line)):]))
+		if len(line) == 3 || line[3] == ' ' {
+			return r, nil
+		}
+	}
+	return r, fmt.Errorf("reply to %s does not end", to)
+}
+
+// maxTold bounds what is told in an error of what an upstream has said.
+const maxTold = 200
+
+// text is the first line for a log: printable, and cut.
+func (r upstreamReply) text() string {
+	s := r.code + " " + r.lines[0]
+	return strings.ToValidUTF8(s[:min(len(s), maxTold)], "?")
+}
+
+// codes answers the code, with the enhanced one if there is one (RFC 2034 section 4), and nothing that could be a secret.
+func (r upstreamReply) codes() string {
+	enhanced, _, _ := strings.Cut(r.lines[0], " ")
+	if len(enhanced) > len("5.999.999") || strings.Trim(enhanced, "0123456789.") != "" {
+		return r.code
+	}
+	return strings.TrimSpace(r.code + " " + enhanced)
+}
