@@ -218,8 +218,10 @@ func TestDAVPreconditions(t *testing.T) {
 		resp, _ := d.request(t, alice, "PUT", path, text, append(header, "Content-Type", "text/calendar")...)
 		return resp
 	}
-	if got := put(event("e1", ""), "If-Match", `"none"`).StatusCode; got != http.StatusPreconditionFailed {
-		t.Errorf("PUT over nothing with If-Match: %d, want 412", got)
+	for _, match := range []string{`"none"`, "*"} {
+		if got := put(event("e1", ""), "If-Match", match).StatusCode; got != http.StatusPreconditionFailed {
+			t.Errorf("PUT over nothing with If-Match: %s: %d, want 412", match, got)
+		}
 	}
 	first := put(event("e1", ""), "If-None-Match", "*").Header.Get("ETag")
 	if got := put(event("e1", ""), "If-None-Match", "*").StatusCode; got != http.StatusPreconditionFailed {

@@ -2,13 +2,14 @@ package demo
 
 import (
 	"slices"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapserver"
 )
 
 // The selected state. What the library's mailbox does well is left to it; here stands what it gets wrong: flags that no
-// message has yet, EXAMINE, messages that the client was not told of, and moves.
+// message has yet, EXAMINE, messages that the client was not told of, moves, and news that come just as IDLE begins.
 
 var (
 	errReadOnly      = &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeNoPerm, Text: "Mailbox is open read-only"}
@@ -123,4 +124,24 @@ func (sess *imapSession) Move(w *imapserver.MoveWriter, set imap.NumSet, to stri
 		return err
 	}
 	return sess.UserSession.Expunge(nil, &data.SourceUIDs)
+}
+
+// idleLook is how often IDLE looks for news: soon enough for a person who watches.
+const idleLook = 200 * time.Millisecond
+
+// Idle looks by the clock. The library waits for a signal, and says "idling" before it listens for one: what arrived in
+// between was told with the next news only.
+func (sess *imapSession) Idle(w *imapserver.UpdateWriter, stop <-chan struct{}) error {
+	tick := time.NewTicker(idleLook)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return nil
+		case <-tick.C:
+			if err := sess.Poll(w, true); err != nil {
+				return err
+			}
+		}
+	}
 }

@@ -120,10 +120,11 @@ func (d *started) tryPOP3(t *testing.T, c sasl.Client) error {
 // The zero value of what lets people in lets nobody in.
 func TestNobodyComesInWithoutOptions(t *testing.T) {
 	d := start(t, func(o *Options) {
-		*o = Options{Domains: o.Domains, People: o.People}
+		*o = Options{Domains: o.Domains, People: o.People, Master: master}
 	})
 	for name, c := range map[string]sasl.Client{
 		"empty master":         sasl.NewPlainClient(alice, "", ""),
+		"master, no secret":    sasl.NewPlainClient(alice, master, ""),
 		"own password":         sasl.NewPlainClient("", alice, "own password of "+alice),
 		"empty password":       sasl.NewPlainClient("", alice, ""),
 		"mechanism not served": sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Token: "token of " + alice}),

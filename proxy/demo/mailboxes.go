@@ -76,11 +76,17 @@ func newMailboxes(now func() time.Time) *mailboxes {
 	return m
 }
 
-// deliver puts a message into the mailbox called name, making that mailbox if need be.
+// deliver puts a message into the mailbox called name. It makes that mailbox if need be, subscribed, since many programs
+// show no others.
 func (m *mailboxes) deliver(name string, message []byte) error {
 	var refused *imap.Error
 	err := m.create(name)
-	if errors.As(err, &refused) && refused.Code != imap.ResponseCodeAlreadyExists {
+	if err == nil {
+		err = m.subscribe(name, true)
+	} else if errors.As(err, &refused) && refused.Code == imap.ResponseCodeAlreadyExists {
+		err = nil
+	}
+	if err != nil {
 		return err
 	}
 	_, err = m.append(name, message, &imap.AppendOptions{Time: m.now()})

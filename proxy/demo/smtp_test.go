@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-smtp"
 )
 
@@ -54,6 +55,10 @@ func TestRecipients(t *testing.T) {
 			copies := d.texts(t, bob, sentElsewhere)
 			if len(copies) != 1 || copies[0] != "X-Demo-Recipients: "+c.elsewhere+message("Hello") {
 				t.Errorf("the sender's copies: %q", copies)
+			}
+			shown, err := d.imapAs(t, bob).List("", sentElsewhere, &imap.ListOptions{SelectSubscribed: true}).Collect()
+			if err != nil || len(shown) != 1 {
+				t.Errorf("programs that show subscribed mailboxes show %v, %v", shown, err)
 			}
 		})
 	}
