@@ -1,0 +1,164 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+)
+
+// A PROXY header is read octet for octet and never beyond its end, so that no buffer stands between the bare connection
+// and TLS. Parsing it is the library's work.
+
+var (
+	errNoHeader     = errors.New("no PROXY header from a listed network")
+	errForgedHeader = errors.New("PROXY header from a network that is not listed")
+)
+
+const (
+	prefixV1 = "PROXY "
+	// maxHeaderV1 is the longest line with its CRLF (the specification, section 2.1).
+	maxHeaderV1 = 107
+	fixedV2     = 16 // signature, command, family and length
+	// maxHeaderV2 leaves room for the TLVs of every load balancer; certificates of clients, which are none of ours, may
+	// not fit.
+	maxHeaderV2 = 4 << 10
+)
+
+var signatureV2 = []byte("\r\n\r\n\x00\r\nQUIT\n")
+
+// ends are both addresses of a connection.
+type ends struct{ client, local netip.AddrPort }
+
+// endsOf answers the addresses that the socket knows.
+func endsOf(c net.Conn) ends {
+	return ends{client: addrPort(c.RemoteAddr()), local: addrPort(c.LocalAddr())}
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	p := tcp.AddrPort()
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+}
+
+// listed says whether a connection from a must begin with a PROXY header.
+func listed(networks []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(a.Unmap().WithZone("")) })
+}
+
+// readHeader reads the PROXY header that must stand at the front of c and answers the addresses it vouches for. A header
+// that names none (LOCAL, UNKNOWN: a health check) leaves those of the socket.
+func readHeader(c net.Conn, deadline time.Time) (ends, error) {
+	socket := endsOf(c)
+	if err := c.SetReadDeadline(deadline); err != nil {
+		return socket, fmt.Errorf("read PROXY header: %w", err)
+	}
+	raw, err := headerOctets(c)
+	if err != nil {
+		return socket, fmt.Errorf("read PROXY header: %w", err)
+	}
+	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(raw), len(raw)))
+	if err != nil {
+		return socket, fmt.Errorf("parse PROXY header: %w", err)
+	}
+	if err := c.SetReadDeadline(time.Time{}); err != nil {
+		return socket, fmt.Errorf("read PROXY header: %w", err)
+	}
+	from, to, ok := h.TCPAddrs()
+	if h.Command.IsLocal() || !ok {
+		return socket, nil
+	}
+	return ends{client: addrPort(from), local: addrPort(to)}, nil
+}
+
+// headerOctets takes exactly the header off r.
+func headerOctets(r io.Reader) ([]byte, error) {
+	head := make([]byte, len(signatureV2), maxHeaderV1)
+	if _, err := io.ReadFull(r, head); err != nil {
+		return nil, err
+	}
+	switch {
+	case bytes.Equal(head, signatureV2):
+		return restOfV2(r, head)
+	case bytes.HasPrefix(head, []byte(prefixV1)):
+		return restOfV1(r, head)
+	}
+	return nil, errNoHeader
+}
+
+func restOfV1(r io.Reader, head []byte) ([]byte, error) {
+	for !bytes.HasSuffix(head, []byte("\n")) {
+		if len(head) == maxHeaderV1 {
+			return nil, errors.New("line too long")
+		}
+		head = head[:len(head)+1]
+		if _, err := io.ReadFull(r, head[len(head)-1:]); err != nil {
+			return nil, err
+		}
+	}
+	return head, nil
+}
+
+func restOfV2(r io.Reader, head []byte) ([]byte, error) {
+	head = head[:fixedV2]
+	if _, err := io.ReadFull(r, head[len(signatureV2):]); err != nil {
+		return nil, err
+	}
+	length := int(binary.BigEndian.Uint16(head[fixedV2-2:]))
+	if fixedV2+length > maxHeaderV2 {
+		return nil, errors.New("header too long")
+	}
+	whole := make([]byte, fixedV2+length)
+	copy(whole, head)
+	_, err := io.ReadFull(r, whole[fixedV2:])
+	return whole, err
+}
+
+// unheralded is a connection in the clear from a network that is not listed. Its first octets must not be a PROXY header:
+// the server greets first, so they cannot be awaited, only looked at as they come. A header cut into small packets passes
+// here, and is then a wrong command; it is believed in no case.
+type unheralded struct {
+	net.Conn
+	looked bool // owned by the reader
+}
+
+func (c *unheralded) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.looked || n == 0 {
+		return n, err
+	}
+	c.looked = true
+	if bytes.HasPrefix(p[:n], []byte(prefixV1)) || bytes.HasPrefix(p[:n], signatureV2) {
+		return 0, errForgedHeader
+	}
+	return n, err
+}
+
+// Raw answers what is beneath: wire looks for it to half-close and reset.
+func (c *unheralded) Raw() net.Conn { return c.Conn }
+
+// HeaderListener is the same for HTTP, where the client speaks first: connections of listed networks must begin with a
+// PROXY header, all others must not. A header is read at the connection's first use, within headerTime.
+func HeaderListener(ln net.Listener, networks func() []netip.Prefix) net.Listener {
+	return &proxyproto.Listener{
+		Listener:          ln,
+		ReadHeaderTimeout: headerTime,
+		ConnPolicy: func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
+			if listed(networks(), addrPort(o.Upstream).Addr()) {
+				return proxyproto.REQUIRE, nil
+			}
+			return proxyproto.REJECT, nil
+		},
+	}
+}

@@ -1,0 +1,189 @@
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"time"
+
+	"latchkey/authcore"
+	"latchkey/proxy/wire"
+)
+
+// visit is a connection from accept to an allowed attempt. What comes after is a signIn, and then a session of the relay.
+type visit struct {
+	server *Server
+	l      Listener
+	raw    net.Conn // as accepted
+	began  time.Time
+
+	ends   ends
+	client *wire.Conn
+	depart func() // counts out of those who have not signed in; nil before it was counted in
+	event  *event
+	given  bool // the relay has the connection
+}
+
+var (
+	errUpstream = errors.New("upstream")
+	errTooMany  = errors.New("too many connections")
+	errPanic    = errors.New("panic")
+)
+
+// run is the connection's goroutine. room: it was counted in, else it is only told that there is none.
+func (v *visit) run(base context.Context, room bool) {
+	v.event = &event{id: rand.Text(), listener: v.l.Name, protocol: v.l.Protocol.Name(), began: v.began}
+	v.server.o.Metrics.connections.WithLabelValues(v.l.Name).Inc()
+	ctx, cancel := context.WithCancelCause(base)
+	defer cancel(nil)
+	defer v.over(room)
+	defer v.recovered()
+	if err := v.serve(ctx, room); !v.given { // else the event is the session's
+		v.event.note(err)
+	}
+}
+
+// serve answers why there is no session; nil: there is one.
+func (v *visit) serve(ctx context.Context, room bool) error {
+	if err := v.identify(); err != nil {
+		return err
+	}
+	if !room {
+		return v.turnAway(ctx)
+	}
+	depart, ok := v.server.limits.arrive(v.ends.client.Addr())
+	if !ok {
+		if !v.server.limits.refuse() {
+			return errTooMany
+		}
+		defer v.server.limits.refused()
+		return v.turnAway(ctx)
+	}
+	v.depart = depart
+	info, err := v.secure(ctx)
+	if err != nil {
+		return err
+	}
+	login, err := v.dialogue(ctx, info)
+	if err != nil {
+		return err
+	}
+	return v.signIn(ctx, login)
+}
+
+// identify finds out who is there: the socket's peer, or whom a listed one vouches for.
+func (v *visit) identify() error {
+	v.ends = endsOf(v.raw)
+	conn := v.raw
+	var err error
+	switch {
+	case listed(v.l.ProxyFrom, v.ends.client.Addr()):
+		v.ends, err = readHeader(v.raw, v.began.Add(headerTime))
+	case v.l.TLS == nil: // under TLS a header is no ClientHello
+		conn = &unheralded{Conn: v.raw}
+	}
+	v.event.client = v.ends.client
+	v.client = wire.New(conn, wire.Options{Deadline: v.began.Add(signInTime), Trace: v.l.Trace})
+	return err
+}
+
+// secure does the implicit TLS handshake, if there is one, and answers what is known of the connection.
+func (v *visit) secure(ctx context.Context) (authcore.ConnInfo, error) {
+	info := authcore.ConnInfo{
+		ID: v.event.id, Listener: v.l.Name, Client: v.ends.client, ClientVouched: vouched(v.ends.client.Addr()),
+		Local: v.ends.local, DefaultDomain: v.l.DefaultDomain,
+	}
+	if v.l.TLS == nil {
+		return info, nil
+	}
+	if err := v.client.ServerTLS(ctx, v.l.TLS, helloTime); err != nil {
+		return info, fmt.Errorf("%w: %w", ErrGone, err) // a client that does not trust us, or a scanner
+	}
+	info = WithTLS(info, v.client.TLS())
+	v.event.tls = info.TLSVersion
+	return info, nil
+}
+
+// vouched says whether an address may be told upstream. A loopback one may not, whoever says it: what is local to us
+// has rights there that our clients have not.
+func vouched(a netip.Addr) bool {
+	return a.IsValid() && !a.Unmap().IsLoopback() && !a.IsUnspecified() && !a.IsMulticast()
+}
+
+// turnAway tells a client that there are too many.
+func (v *visit) turnAway(ctx context.Context) error {
+	v.server.o.Metrics.refused.WithLabelValues(v.l.Name, string(authcore.TooManyConnections)).Inc()
+	v.event.reason = authcore.TooManyConnections
+	if _, err := v.secure(ctx); err != nil {
+		return err
+	}
+	defer v.client.CloseOn(ctx)()
+	if err := v.l.Protocol.Refuse(v.client, authcore.TooManyConnections); err != nil {
+		return fmt.Errorf("refuse: %w", err)
+	}
+	return errTooMany
+}
+
+// dialogue speaks with the client until an attempt is allowed.
+func (v *visit) dialogue(ctx context.Context, info authcore.ConnInfo) (*Login, error) {
+	defer v.client.CloseOn(ctx)()
+	login, err := v.l.Protocol.Dialogue(ctx, v.client, info)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, err
+	}
+	if state := v.client.TLS(); state != nil {
+		v.event.tls = tlsVersion(state.Version)
+	}
+	if !login.Decision.Allowed() {
+		return nil, errors.New("the dialogue ended with an attempt that was not allowed")
+	}
+	return login, nil
+}
+
+// over ends what the relay has not taken over.
+func (v *visit) over(room bool) {
+	if v.depart != nil {
+		v.depart()
+	}
+	if !room {
+		defer v.server.limits.refused()
+	}
+	if v.given {
+		return
+	}
+	if v.client != nil {
+		_ = v.client.Close() // the peer may be gone
+	} else {
+		_ = v.raw.Close()
+	}
+	if room {
+		v.server.limits.leave()
+	}
+	v.server.closed(v.event)
+}
+
+// closed counts and logs the end of a connection, relayed or not.
+func (s *Server) closed(e *event) {
+	s.o.Metrics.connections.WithLabelValues(e.listener).Dec()
+	e.write(s.o.Log)
+}
+
+// recovered keeps a bug in one connection from ending the others.
+func (v *visit) recovered() {
+	r := recover()
+	if r == nil {
+		return
+	}
+	v.server.o.Metrics.panics.Inc()
+	v.server.o.Log.Error("panic", "connection", v.event.id, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+	if !v.given {
+		v.event.note(errPanic)
+	}
+}
