@@ -197,3 +197,11 @@ func mkdirFor(t testing.TB, dir string, a account) {
 		t.Fatal(err)
 	}
 }
+
+// security is how to connect to the ports of the Dovecot that are always open.
+func (d *DovecotServer) security() Security {
+	if d.CA != "" {
+		return StartTLS
+	}
+	return Plain
+}

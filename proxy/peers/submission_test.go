@@ -10,7 +10,6 @@ import (
 func TestPeersDovecotSubmission(t *testing.T) {
 	d := Dovecot(t, DovecotOptions{})
 	direct := Endpoint{Addr: d.Submission, User: "jane@new.example", Password: UserPassword}
-	t.Log(strings.Join(SMTPTranscript(t, direct, d.Relayed), "\n"))
 	Same(t, SMTPScenarios(d.Relayed), direct, direct)
 }
 
