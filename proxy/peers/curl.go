@@ -93,13 +93,14 @@ func curlSMTP(sink *Sink) func(testing.TB, Endpoint) []string {
 	return func(t testing.TB, e Endpoint) []string {
 		t.Helper()
 		c := newCurl(t, e, "smtp")
-		s := &smtpSession{rawConn: &rawConn{t: t}, user: e.User, sink: sink}
+		s := byClient(t, e, sink)
 		message := c.file("message", smtpLetter(s, "curl", ".\r\ntext\r\n"))
 		c.get("/client.example", "--mail-from", e.User, "--mail-rcpt", "curl@elsewhere.example", "--mail-rcpt", "two@elsewhere.example", "-T", message)
-		s.arrives("250 ", "curl@elsewhere.example")
+		s.notes = c.notes
+		s.sent("curl /client.example: <nil>", "curl@elsewhere.example")
 		c.get("/client.example", "--mail-from", e.User, "--mail-rcpt", "no domain", "-T", message)
 		c.get("/client.example", "-X", "NOOP")
-		return append(c.notes, s.notes...)
+		return append(s.notes, c.notes...)
 	}
 }
 

@@ -109,9 +109,10 @@ log_path = %[1]s/dovecot.log
 auth_failure_delay = 0
 auth_verbose = yes
 shutdown_clients = yes
+auth_mechanisms = plain login oauthbearer
 passdb {
   driver = static
-  mechanisms = plain
+  mechanisms = plain login
   args = password=%[2]s
 }
 `, s.dir, UserPassword)

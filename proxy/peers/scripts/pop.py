@@ -17,6 +17,6 @@ print(c.list())
 count = c.stat()[0]
 for i in range(1, count + 1):
     lines = c.retr(i)[1]
-    print([line for line in lines[-100:]])
+    print(lines[lines.index(b"Subject: first" if i == 1 else b"Subject: second"):])
 print(c.dele(1))
 print(c.quit())
