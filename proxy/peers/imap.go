@@ -5,7 +5,6 @@ import (
 	"compress/flate"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -160,14 +159,16 @@ func (s *imapSession) append(mailbox, flags string, message []byte, plus bool) {
 // fresh makes the mailbox anew, unnoted, and returns what removes it again.
 func (s *imapSession) fresh(mailbox string) (remove func()) {
 	s.t.Helper()
-	before := slices.Clone(s.notes)
+	before := s.notes
+	s.notes = nil
 	s.do("DELETE %s", mailbox)
 	if last := s.do("CREATE %s", mailbox); !strings.HasPrefix(last, "TAG OK") {
 		s.t.Fatalf("CREATE: %s", last)
 	}
 	s.notes = before
 	return func() {
-		before := slices.Clone(s.notes)
+		before := s.notes
+		s.notes = nil
 		s.do("UNSELECT")
 		s.do("DELETE %s", mailbox)
 		s.notes = before

@@ -133,9 +133,11 @@ var (
 // messageLines is what arrived, without what differs: the content of trace fields, and dates that a server added. How many
 // trace fields there are must not differ.
 func messageLines(text string) []string {
-	traces := len(receivedHeader.FindAllString(text, -1))
-	text = dateHeader.ReplaceAllString(receivedHeader.ReplaceAllString(text, ""), "Date: D")
 	header, body, _ := strings.Cut(text, "\r\n\r\n")
+	header += "\r\n"
+	traces := len(receivedHeader.FindAllString(header, -1))
+	header = dateHeader.ReplaceAllString(receivedHeader.ReplaceAllString(header, ""), "Date: D")
+	header = strings.TrimSuffix(header, "\r\n")
 	lines := append([]string{fmt.Sprintf("%d trace fields", traces)}, strings.Split(header, "\r\n")...)
 	if len(body) > 2000 {
 		return append(lines, "", digest([]byte(body)))

@@ -10,7 +10,7 @@ else:
     if SECURITY == "starttls":
         c.starttls(context())
 print(c.login(USER, PASSWORD)[0])
-print(sorted(c.capabilities))
+print(c.capability())
 c.delete("imaplib")
 print(c.create("imaplib"))
 for i in range(3):
