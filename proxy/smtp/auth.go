@@ -52,10 +52,12 @@ func (d *dialogue) ask(challenge string) ([]byte, error) {
 
 // attempt asks the core and answers a refusal at once. An allowed attempt is answered when the upstream has let it in.
 func (d *dialogue) attempt(ctx context.Context, a authcore.Attempt) error {
-	decision, err := d.p.o.Authenticator.Authenticate(ctx, a)
+	decision, left, err := d.decide(ctx, a)
 	switch {
 	case ctx.Err() != nil && (err != nil || !decision.Allowed()):
 		return d.bye(replyShuttingDown, context.Cause(ctx))
+	case left != nil && !decision.Allowed():
+		return gone(left)
 	case err != nil: // broken, not denied
 		return d.refuse(authcore.Unavailable, err)
 	case !decision.Allowed():
@@ -63,6 +65,14 @@ func (d *dialogue) attempt(ctx context.Context, a authcore.Attempt) error {
 	}
 	d.login = &proxy.Login{Attempt: a, Decision: decision, Offered: d.offered, Reply: d.conclude}
 	return nil
+}
+
+// decide asks the core as long as the client waits; left says why it does not any more.
+func (d *dialogue) decide(ctx context.Context, a authcore.Attempt) (decision authcore.Decision, left, err error) {
+	watched, stop := d.c.Watch(ctx)
+	defer stop()
+	decision, err = d.p.o.Authenticator.Authenticate(watched, a)
+	return decision, context.Cause(watched), err
 }
 
 func (d *dialogue) refuse(r authcore.Reason, why error) error {

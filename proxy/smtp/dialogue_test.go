@@ -21,8 +21,15 @@ func TestDialogues(t *testing.T) { proxytest.Dialogues(t, "testdata/dialogue/*.t
 func TestLogIns(t *testing.T) { proxytest.LogIns(t, "testdata/login/*.txt", build) }
 
 // build makes a door with the settings offer (what the upstreams have in common), offered (what a client was told
-// before LogIn) and told (the upstream knows the client).
+// before LogIn), told (the upstream knows the client) and endless (the core decides nothing until the attempt is given
+// up).
 func build(s *proxytest.Scene) proxy.Protocol {
+	if s.Settings.On("endless") {
+		s.Auth.OnAuthenticate = func(ctx context.Context, _ authcore.Attempt, _ authcore.Decision) (authcore.Decision, error) {
+			<-ctx.Done()
+			return authcore.Decision{}, context.Cause(ctx)
+		}
+	}
 	list := func(key string) []string {
 		return slices.DeleteFunc(strings.Split(s.Settings.Get(key, ""), ","), func(c string) bool { return c == "" })
 	}
