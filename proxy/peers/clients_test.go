@@ -5,6 +5,7 @@ import "testing"
 // Each real client works with each real server directly, over every kind of connection, and sees the same twice.
 
 func TestPeersClients(t *testing.T) {
+	t.Parallel()
 	d := Dovecot(t, DovecotOptions{TLS: true})
 	open := Dovecot(t, DovecotOptions{})
 	r := Radicale(t)

@@ -7,6 +7,7 @@ import (
 )
 
 func TestPeersIMAP(t *testing.T) {
+	t.Parallel()
 	d := Dovecot(t, DovecotOptions{})
 	direct := Endpoint{Addr: d.IMAP, User: "jane@new.example", Password: UserPassword}
 	Same(t, IMAPScenarios(), direct, direct)
@@ -21,6 +22,7 @@ func TestPeersIMAP(t *testing.T) {
 }
 
 func TestPeersPOP3(t *testing.T) {
+	t.Parallel()
 	d := Dovecot(t, DovecotOptions{})
 	direct := Endpoint{Addr: d.POP3, User: "jane@new.example", Password: UserPassword}
 	Same(t, POP3Scenarios(d), direct, direct)
@@ -28,6 +30,7 @@ func TestPeersPOP3(t *testing.T) {
 
 // TLS in both ways, on every port.
 func TestPeersDovecotTLS(t *testing.T) {
+	t.Parallel()
 	d := Dovecot(t, DovecotOptions{TLS: true})
 	jane := Endpoint{CA: d.CA, User: "jane@new.example", Password: UserPassword}
 	at := func(addr string, s Security) Endpoint {

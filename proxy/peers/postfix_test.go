@@ -6,12 +6,14 @@ import (
 )
 
 func TestPeersSMTP(t *testing.T) {
+	t.Parallel()
 	p := Postfix(t, PostfixOptions{})
 	direct := Endpoint{Addr: p.Submission, User: "jane@new.example", Password: UserPassword}
 	Same(t, PostfixScenarios(p.Arrived), direct, direct)
 }
 
 func TestPeersSMTPOverTLS(t *testing.T) {
+	t.Parallel()
 	p := Postfix(t, PostfixOptions{TLS: true})
 	direct := Endpoint{Addr: p.Submission, Security: StartTLS, CA: p.CA, User: "jane@new.example", Password: UserPassword}
 	Same(t, SMTPScenarios(p.Arrived)[:2], direct, direct)
@@ -19,6 +21,7 @@ func TestPeersSMTPOverTLS(t *testing.T) {
 
 // Whoever may say XCLIENT is the member he names, without a password.
 func TestPeersPostfixXCLIENT(t *testing.T) {
+	t.Parallel()
 	p := Postfix(t, PostfixOptions{})
 	s := &smtpSession{rawConn: dialRaw(t, Endpoint{Addr: p.Submission}), user: "jane@new.example", sink: p.Arrived}
 	s.reply()
@@ -44,6 +47,7 @@ func TestPeersPostfixXCLIENT(t *testing.T) {
 
 // Nobody else may send, and nobody may relay who has not signed in.
 func TestPeersPostfixRefusesStrangers(t *testing.T) {
+	t.Parallel()
 	p := Postfix(t, PostfixOptions{})
 	s := &smtpSession{rawConn: dialRaw(t, Endpoint{Addr: p.Submission}), user: "jane@new.example"}
 	s.reply()

@@ -6,6 +6,7 @@ import (
 )
 
 func TestPeersDAV(t *testing.T) {
+	t.Parallel()
 	r := Radicale(t)
 	direct := Endpoint{Addr: r.Addr, User: "jane@new.example", Header: "X-Remote-User: jane@new.example"}
 	Same(t, DAVScenarios(), direct, direct)

@@ -10,6 +10,7 @@ import (
 
 // A wire that passes every byte, in pieces, is no difference; one that clears the eighth bit is seen.
 func TestPeersThroughAWire(t *testing.T) {
+	t.Parallel()
 	d := Dovecot(t, DovecotOptions{})
 	r := Radicale(t)
 	jane := Endpoint{User: "jane@new.example", Password: UserPassword}

@@ -16,6 +16,7 @@ import (
 // The ways in which a door signs in at Dovecot, as the example configures them.
 
 func TestPeersDovecotMaster(t *testing.T) {
+	t.Parallel()
 	d := Dovecot(t, DovecotOptions{})
 	for name, c := range map[string]struct{ master, secret, want string }{
 		"right":        {MasterUser, MasterSecret, "TAG OK"},
@@ -33,6 +34,7 @@ func TestPeersDovecotMaster(t *testing.T) {
 }
 
 func TestPeersDovecotToken(t *testing.T) {
+	t.Parallel()
 	d := Dovecot(t, DovecotOptions{})
 	signer := tokenSigner(t, d)
 	good := jwt.Claims{
@@ -103,6 +105,7 @@ func tokenSigner(t *testing.T, d *DovecotServer) jose.Signer {
 
 // The member's own address is believed from the doors, and ends in the log.
 func TestPeersDovecotForwardedAddress(t *testing.T) {
+	t.Parallel()
 	d := Dovecot(t, DovecotOptions{Proxy: true})
 	t.Run("IMAP ID", func(t *testing.T) {
 		s := dialIMAP(t, Endpoint{Addr: d.IMAP, User: "id@new.example"})

@@ -8,6 +8,7 @@ import (
 )
 
 func TestPeersDovecotSubmission(t *testing.T) {
+	t.Parallel()
 	d := Dovecot(t, DovecotOptions{})
 	direct := Endpoint{Addr: d.Submission, User: "jane@new.example", Password: UserPassword}
 	Same(t, SMTPScenarios(d.Relayed), direct, direct)
@@ -15,6 +16,7 @@ func TestPeersDovecotSubmission(t *testing.T) {
 
 // Both together, as the examples show them: what is submitted at either arrives in the mailbox.
 func TestPeersMail(t *testing.T) {
+	t.Parallel()
 	d, p := Mail(t, DovecotOptions{}, PostfixOptions{})
 	for name, addr := range map[string]string{"dovecot": d.Submission, "postfix": p.Submission} {
 		t.Run(name, func(t *testing.T) {
