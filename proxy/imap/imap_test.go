@@ -1,0 +1,147 @@
+package imap_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"latchkey/authcore"
+	"latchkey/policy"
+	"latchkey/proxy"
+	"latchkey/proxy/imap"
+	"latchkey/proxy/proxytest"
+	"latchkey/proxy/wire"
+)
+
+func build(s *proxytest.Scene) proxy.Protocol {
+	o := imap.Options{Auth: s.Auth, StartTLS: s.TLS, Hostname: s.Settings.Get("hostname", "")}
+	if offer := strings.Fields(s.Settings.Get("offer", "")); len(offer) > 0 {
+		o.Offer = func(authcore.ConnInfo) []string { return offer }
+	}
+	return imap.New(o)
+}
+
+func TestDialogues(t *testing.T) { proxytest.Dialogues(t, "testdata/dialogue/*.txt", build) }
+
+func TestLogIns(t *testing.T) { proxytest.LogIns(t, "testdata/login/*.txt", build) }
+
+func TestName(t *testing.T) {
+	if got := imap.New(imap.Options{}).Name(); got != policy.IMAP {
+		t.Errorf("Name = %q, want %q", got, policy.IMAP)
+	}
+}
+
+// codes is the table of refusals: RFC 5530.
+var codes = map[authcore.Reason]string{
+	authcore.BadCredentials:         "AUTHENTICATIONFAILED",
+	authcore.AppPasswordRequired:    "AUTHENTICATIONFAILED",
+	authcore.PasswordExpired:        "EXPIRED",
+	authcore.PasswordChangeRequired: "EXPIRED",
+	authcore.Suspended:              "CONTACTADMIN",
+	authcore.DoorClosed:             "AUTHORIZATIONFAILED",
+	authcore.Throttled:              "LIMIT",
+	authcore.TooManyConnections:     "LIMIT",
+	authcore.Unavailable:            "UNAVAILABLE",
+	authcore.TLSRequired:            "PRIVACYREQUIRED",
+}
+
+func TestEveryReasonHasAReply(t *testing.T) {
+	for _, reason := range authcore.Reasons() {
+		if reason == authcore.Allowed {
+			continue
+		}
+		t.Run(string(reason), func(t *testing.T) {
+			code, ok := codes[reason]
+			if !ok {
+				t.Fatalf("%s has no code", reason)
+			}
+			ending := " [" + code + "] " + reason.Sentence() + "\r\n"
+			if got, want := refuse(t, reason), "* BYE"+ending; got != want {
+				t.Errorf("instead of a greeting: %q, want %q", got, want)
+			}
+			if got, want := attempt(t, reason), "a1 NO"+ending; got != want {
+				t.Errorf("to an attempt: %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// refuse answers what a client hears that is not let in at all.
+func refuse(t *testing.T, why authcore.Reason) string {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	said := make(chan string)
+	go func() {
+		p, _ := io.ReadAll(theirs)
+		said <- string(p)
+	}()
+	if err := imap.New(imap.Options{}).Refuse(wire.New(ours, wire.Options{}), why); err != nil {
+		t.Errorf("Refuse: %v", err)
+	}
+	_ = theirs.Close()
+	return <-said
+}
+
+// attempt answers what a client hears whose attempt ends so.
+func attempt(t *testing.T, why authcore.Reason) string {
+	t.Helper()
+	auth := proxytest.NewAuthenticator()
+	auth.Person("ann", "secret", authcore.Decision{Reason: why})
+	said := converse(t, auth, "a1 LOGIN ann secret\r\na2 LOGOUT\r\n")
+	_, said, _ = strings.Cut(said, "\r\n") // the greeting
+	line, _, _ := strings.Cut(said, "\r\n")
+	return line + "\r\n"
+}
+
+// converse says something under TLS that ended before us, and answers what the door said until it closed.
+func converse(t *testing.T, auth proxy.Authenticator, say string) string {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	done := make(chan error)
+	go func() {
+		c := wire.New(ours, wire.Options{})
+		_, err := imap.New(imap.Options{Auth: auth}).Dialogue(context.Background(), c, authcore.ConnInfo{TLSVersion: "TLSv1.2"})
+		_ = c.Close()
+		done <- err
+	}()
+	go func() { _, _ = io.WriteString(theirs, say) }()
+	said, _ := io.ReadAll(theirs)
+	_ = theirs.Close()
+	if err := <-done; !errors.Is(err, proxy.ErrGone) {
+		t.Errorf("Dialogue: %v", err)
+	}
+	return string(said)
+}
+
+// TestHandOver: commands that came with LOGIN in one packet belong to the relay.
+func TestHandOver(t *testing.T) {
+	const ahead = "a2 SELECT INBOX\r\na3 FETCH 1 (BODY[])\r\na4 NO"
+	auth := proxytest.NewAuthenticator()
+	auth.Person("ann", "secret", authcore.Decision{Reason: authcore.Allowed})
+	door := imap.New(imap.Options{Auth: auth})
+	ours, theirs := net.Pipe()
+	go func() {
+		_, _ = io.WriteString(theirs, "a1 LOGIN ann secret\r\n"+ahead)
+		_, _ = io.Copy(io.Discard, theirs)
+	}()
+	go func() { _, _ = io.Copy(io.Discard, theirs) }()
+	c := wire.New(ours, wire.Options{})
+	login, err := door.Dialogue(context.Background(), c, authcore.ConnInfo{TLSVersion: "TLSv1.2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := login.Reply(authcore.Allowed, proxy.Welcome{}); err != nil {
+		t.Fatal(err)
+	}
+	conn, got := c.Detach()
+	if string(got) != ahead {
+		t.Errorf("handed over %q, want %q", got, ahead)
+	}
+	_ = conn.Close()
+	if p := door.Relay(login, proxy.Welcome{}); p.Splitter != nil || !strings.HasPrefix(string(p.Farewell), "* BYE ") {
+		t.Errorf("Relay = %v, %q", p.Splitter, p.Farewell)
+	}
+}
