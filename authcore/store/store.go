@@ -42,7 +42,7 @@ type Record struct {
 	Name      string
 	Value     []byte // owned by the caller
 	Revision  int64
-	ExpiresAt time.Time // zero: never
+	ExpiresAt time.Time // zero: never; to the millisecond, in UTC
 }
 
 // Kind says what an Op does.
@@ -64,7 +64,7 @@ type Op struct {
 	Name       string
 	Value      []byte
 	IfRevision int64
-	ExpiresAt  time.Time // Put only; zero: never
+	ExpiresAt  time.Time // Put only; zero: never; kept to the millisecond
 }
 
 // Query selects records of one partition by name, in byte order.

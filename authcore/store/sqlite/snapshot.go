@@ -112,11 +112,11 @@ func (db *DB) Restore(ctx context.Context, entries iter.Seq2[store.Entry, error]
 }
 
 func (w *writer) restore(ctx context.Context, entries iter.Seq2[store.Entry, error]) error {
-	var any [1]driver.Value
-	if _, err := w.anyRecords.one(any[:]); err != nil {
+	var exists [1]driver.Value
+	if _, err := w.anyRecords.one(exists[:]); err != nil {
 		return err
 	}
-	if any[0] != int64(0) {
+	if exists[0] != int64(0) {
 		return store.ErrNotEmpty
 	}
 	var head store.Entry

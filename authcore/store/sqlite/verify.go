@@ -46,7 +46,7 @@ func (c *conn) checkPages() (findings []error, err error) {
 }
 
 func (db *DB) checkRecords(ctx context.Context, c *conn) (findings []error, err error) {
-	for e, err := range db.Snapshot(ctx) {
+	for _, err := range db.Snapshot(ctx) {
 		switch {
 		case err == nil:
 		case errors.Is(err, store.ErrCorrupt) && len(findings) < maxFindings:
@@ -54,7 +54,6 @@ func (db *DB) checkRecords(ctx context.Context, c *conn) (findings []error, err 
 		default:
 			return append(findings, err), nil
 		}
-		_ = e
 	}
 	orphans, err := c.number("SELECT count(*) FROM record WHERE partition NOT IN (SELECT name FROM partition)")
 	if err == nil && orphans > 0 {
