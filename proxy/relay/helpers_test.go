@@ -52,7 +52,7 @@ func (r *rig) end() relay.End {
 		r.t.Errorf("OnEnd was called again: %v", again)
 	default:
 	}
-	if got := r.relay.Counters(); got.Open != 0 || got.FromClient != e.FromClient || got.FromUpstream != e.FromUpstream {
+	if got := r.relay.Counters(); got.Open != 0 || got.Borrowed != 0 || got.FromClient != e.FromClient || got.FromUpstream != e.FromUpstream {
 		r.t.Errorf("counters %+v after %+v", got, e)
 	}
 	return e

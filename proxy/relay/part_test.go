@@ -3,6 +3,7 @@ package relay_test
 import (
 	"errors"
 	"io"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -85,6 +86,24 @@ func TestCutWithAReplyInFlight(t *testing.T) {
 			r.endsWith(errCut)
 			passed(t, start, 300*time.Millisecond)
 		})
+	})
+}
+
+// While the last reply is awaited, nothing of the client goes on: neither a line that was held, nor what it sends now.
+func TestCutTakesNothingMoreFromTheClient(t *testing.T) {
+	l := &lines{part: func(*lines, bool) (relay.Action, time.Duration) { return closing, time.Hour }}
+	split(t, l, func(t *testing.T, r *rig) {
+		go says(t, r.client, "one\nlocal 2\nthree\n")
+		hears(t, r.upstream, "one\n")
+		r.session.Cut(errCut)
+		go io.WriteString(r.client, strings.Repeat("x", 200<<10)) // broken off by the end
+		synctest.Wait()
+		upstreamSays(t, r, "1\n")
+		hearsEnd(t, r.upstream, "")
+		hears(t, r.client, "421 closing\n")
+		if e := r.endsWith(errCut); e.FromClient != 4 {
+			t.Errorf("%d octets were taken from the client", e.FromClient)
+		}
 	})
 }
 

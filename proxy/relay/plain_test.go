@@ -8,6 +8,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -245,6 +247,36 @@ func TestIdle(t *testing.T) {
 			r.endsWith(relay.ErrIdle)
 		})
 	})
+}
+
+// A burst borrows a buffer; a second of silence gives it back, and the session goes on.
+func TestBuffersAreBorrowedForABurst(t *testing.T) {
+	bubble(t, relay.Options{}, func(t *testing.T, r *rig) {
+		for _, size := range []int{9, 600, 5000, 512, 100 << 10} {
+			burst := strings.Repeat("x", size)
+			upstreamSays(t, r, burst)
+			go says(t, r.client, burst)
+			hears(t, r.upstream, burst)
+			after(1001 * time.Millisecond)
+			synctest.Wait()
+			if got := r.relay.Counters().Borrowed; got != 0 {
+				t.Errorf("after %d octets each way and a silence %d buffers are borrowed", size, got)
+			}
+			after(time.Minute)
+		}
+		r.session.Cut(errCut)
+		r.endsWith(errCut)
+	})
+}
+
+func TestIdleTCPBorrowsNothing(t *testing.T) {
+	r := start(t, tcpPair(t), tcpPair(t), relay.Options{})
+	upstreamSays(t, r, "* OK\r\n")
+	for r.relay.Counters().Borrowed != 0 { // the time-out of the test is the failure
+		runtime.Gosched()
+	}
+	r.session.Cut(errCut)
+	r.endsWith(errCut)
 }
 
 func TestStartOfTheUnfit(t *testing.T) {

@@ -61,8 +61,9 @@ func New(o Settings) *Relay {
 
 // Counters are what a Relay has done so far. The octets are those of sessions that have ended.
 type Counters struct {
-	Open                     int
-	Started                  int64
+	Open                     int   // sessions
+	Borrowed                 int   // buffers in use, 32 KiB each
+	Started                  int64 // sessions, since the beginning
 	FromClient, FromUpstream int64
 }
 
@@ -71,7 +72,8 @@ func (r *Relay) Counters() Counters {
 	r.mu.Lock()
 	open := len(r.live)
 	r.mu.Unlock()
-	return Counters{Open: open, Started: r.started.Load(), FromClient: r.fromClient.Load(), FromUpstream: r.fromUpstream.Load()}
+	return Counters{Open: open, Borrowed: int(r.buffers.lent.Load()), Started: r.started.Load(),
+		FromClient: r.fromClient.Load(), FromUpstream: r.fromUpstream.Load()}
 }
 
 // Start takes both connections over and returns at once. If the relay is closed, or a connection was handed over or

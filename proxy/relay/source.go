@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -19,17 +20,24 @@ const (
 	coolAfter = time.Second
 )
 
-// buffers are the free ones of a Relay.
-type buffers struct{ pool sync.Pool }
+// buffers are those of a Relay.
+type buffers struct {
+	pool sync.Pool    // the free ones
+	lent atomic.Int64 // how many are in use
+}
 
 func (b *buffers) borrow() *[bufferSize]byte {
+	b.lent.Add(1)
 	if p, ok := b.pool.Get().(*[bufferSize]byte); ok {
 		return p
 	}
 	return new([bufferSize]byte)
 }
 
-func (b *buffers) giveBack(p *[bufferSize]byte) { b.pool.Put(p) }
+func (b *buffers) giveBack(p *[bufferSize]byte) {
+	b.lent.Add(-1)
+	b.pool.Put(p)
+}
 
 // source reads one leg and borrows a large buffer only while octets move. Owned by the goroutine that reads.
 type source struct {

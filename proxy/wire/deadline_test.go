@@ -153,6 +153,33 @@ func TestByeIsShort(t *testing.T) {
 	})
 }
 
+// half is a pipe whose writing side may end, so that there is something to wait for.
+type half struct{ net.Conn }
+
+func (half) CloseWrite() error { return nil }
+
+// A peer that goes on sending is listened to for a second, so that it gets to its reply.
+func TestByeSwallowsWhatStillComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		c := wire.New(half{ours}, wire.Options{})
+		start := time.Now()
+		done := make(chan error)
+		go func() { done <- c.Bye("500 no\r\n") }()
+		if _, err := io.ReadFull(theirs, make([]byte, 8)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := theirs.Write(make([]byte, 10000)); err != nil {
+			t.Errorf("only %d octets were taken: %v", n, err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		passed(t, start, time.Second)
+	})
+}
+
 func TestDetach(t *testing.T) {
 	in(t, wire.Options{Deadline: time.Now().Add(time.Hour)}, func(t *testing.T, c *wire.Conn, peer net.Conn) {
 		c.SetDialogueDeadline(time.Now().Add(time.Second))

@@ -33,6 +33,9 @@ func TestSTARTTLS(t *testing.T) {
 			if err := c.ServerTLS(t.Context(), serverTLS, time.Minute); err != nil {
 				t.Fatal(err)
 			}
+			if got := c.Held(); got != 0 {
+				t.Errorf("%d octets of buffer outlived the plaintext", got)
+			}
 			if got := c.TLS().Version; got != version {
 				t.Errorf("version = %x", got)
 			}
