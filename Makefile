@@ -20,7 +20,7 @@ build: ## bin/latchkey and bin/latchkey-bench
 	$(GO) build -trimpath -o bin/ ./cmd/...
 
 check: sizes imports ## gofmt, vet, staticcheck, the import test, sizes
-	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "gofmt: $$out"; exit 1; }
+	@out=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) || exit 1; [ -z "$$out" ] || { echo "gofmt: $$out"; exit 1; }
 	$(GO) vet ./... ./.ci/testrun ./.ci/sizes ./.ci/imports
 	$(GO) tool staticcheck ./... ./.ci/testrun ./.ci/sizes ./.ci/imports
 

@@ -67,14 +67,16 @@ func startPostfix(t testing.TB, s *server, o PostfixOptions) *PostfixServer {
 	if o.TLS {
 		main += postfixTLS(t, s, p)
 	}
+	door := "syslog_name=postfix/door"
+	forDoor := door
 	if o.Proxy {
-		main += "smtpd_upstream_proxy_protocol = haproxy\n"
+		forDoor += "\n  -o smtpd_upstream_proxy_protocol=haproxy"
 	}
 	s.write(t, "conf/main.cf", main+o.Extra, 0o644)
 	s.write(t, "conf/master.cf", example(t, "postfix-master.cf",
-		"127.0.0.1:10587", p.Submission, "127.0.0.1:10025", p.Relay), 0o644)
+		"127.0.0.1:10587", p.Submission, "127.0.0.1:10025", p.Relay, door, forDoor), 0o644)
 	s.start(t, programs["postfix"], "-c", filepath.Join(s.dir, "conf"), "-d")
-	s.ready(t, p.Relay, !o.Proxy)
+	s.ready(t, p.Relay, true)
 	s.ready(t, p.Submission, !o.Proxy)
 	return p
 }

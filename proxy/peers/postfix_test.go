@@ -57,3 +57,26 @@ func TestPeersPostfixRefusesStrangers(t *testing.T) {
 		t.Errorf("RCPT without sign-in: %s", got)
 	}
 }
+
+// With PROXY protocol in, the right to say XCLIENT belongs to the address in the header, not to the door's: one of both.
+func TestPeersPostfixProxied(t *testing.T) {
+	t.Parallel()
+	p := Postfix(t, PostfixOptions{Proxy: true})
+	for name, c := range map[string]struct {
+		source string
+		want   string
+	}{
+		"a client's address": {"192.0.2.7", "550 5.7.0"},
+		"the door's own":     {"127.0.0.1", "220 "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &smtpSession{rawConn: dialRaw(t, Endpoint{Addr: p.Submission}), user: "jane@new.example"}
+			s.send("PROXY TCP4 " + c.source + " 127.0.0.1 4711 587\r\n")
+			s.reply()
+			s.do("EHLO door.example")
+			if got := s.do("XCLIENT LOGIN=jane@new.example"); !strings.HasPrefix(got, c.want) {
+				t.Errorf("XCLIENT: %s, want %s", got, c.want)
+			}
+		})
+	}
+}

@@ -124,12 +124,32 @@ func TestPeersDovecotForwardedAddress(t *testing.T) {
 		}
 		wantLog(t, d.LogFile, "user=<pop@new.example>", "rip=192.0.2.8")
 	})
+	t.Run("submission XCLIENT", func(t *testing.T) {
+		s := &smtpSession{rawConn: dialRaw(t, Endpoint{Addr: d.Submission}), user: "submit@new.example", sink: d.Relayed}
+		s.reply()
+		s.do("EHLO door.example")
+		if got := s.do("XCLIENT ADDR=192.0.2.6 PORT=4711 HELO=client.example"); !strings.HasPrefix(got, "220 ") {
+			t.Fatalf("XCLIENT: %s", got)
+		}
+		s.do("EHLO client.example")
+		s.do("AUTH PLAIN %s", base64.StdEncoding.EncodeToString([]byte("submit@new.example\x00"+MasterUser+"\x00"+MasterSecret)))
+		wantLog(t, d.LogFile, "user=<submit@new.example>", "rip=192.0.2.6")
+	})
 	t.Run("PROXY header", func(t *testing.T) {
 		s := &imapSession{rawConn: dialRaw(t, Endpoint{Addr: d.IMAPProxied}), user: "proxy@new.example"}
 		s.send("PROXY TCP4 192.0.2.9 127.0.0.1 4711 143\r\n")
 		s.response()
 		s.do(`LOGIN "proxy@new.example" %s`, quote(UserPassword))
 		wantLog(t, d.LogFile, "user=<proxy@new.example>", "rip=192.0.2.9")
+	})
+	t.Run("PROXY header at POP3 and submission", func(t *testing.T) {
+		for addr, greeting := range map[string]string{d.POP3Proxied: "+OK", d.SubmissionProxied: "220 "} {
+			r := dialRaw(t, Endpoint{Addr: addr})
+			r.send("PROXY TCP4 192.0.2.9 127.0.0.1 4711 110\r\n")
+			if got := r.line(); !strings.HasPrefix(got, greeting) {
+				t.Errorf("greeting behind a PROXY header: %s", got)
+			}
+		}
 	})
 }
 
