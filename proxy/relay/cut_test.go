@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -101,6 +102,24 @@ func TestCutWithoutFarewell(t *testing.T) {
 func TestCutOfADeafClient(t *testing.T) {
 	bubble(t, relay.Options{Farewell: farewell}, func(t *testing.T, r *rig) {
 		after(time.Minute)
+		start := time.Now()
+		r.session.Cut(errCut)
+		r.endsWith(errCut)
+		passed(t, start, 300*time.Millisecond)
+	})
+}
+
+// Nor does one that does not take its close_notify.
+func TestCutOfADeafClientUnderTLS(t *testing.T) {
+	cert := certificate(t)
+	synctest.Test(t, func(t *testing.T) {
+		client, upstream := duplexPair(), duplexPair()
+		server := tls.Server(client[0], &tls.Config{Certificates: []tls.Certificate{cert}, SessionTicketsDisabled: true})
+		go tls.Client(client[1], &tls.Config{InsecureSkipVerify: true}).Handshake()
+		if err := server.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		r := start(t, [2]net.Conn{server, client[1]}, upstream, relay.Options{})
 		start := time.Now()
 		r.session.Cut(errCut)
 		r.endsWith(errCut)
