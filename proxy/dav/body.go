@@ -94,6 +94,9 @@ type writer struct {
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *writer) WriteHeader(code int) {
+	if code == http.StatusContinue {
+		return // the server says so itself when the upstream's own makes us read the body: once is enough
+	}
 	if w.status = code; code >= http.StatusOK {
 		w.renew()
 	}

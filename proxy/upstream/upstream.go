@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"latchkey/authcore/secret"
+	"latchkey/proxy"
 )
 
 // Options of a Pool. The zero value of everything but Servers works.
@@ -135,13 +136,16 @@ func (p *Pool) find(name string) (*server, error) {
 	return s, nil
 }
 
-// UserFor answers the name by which an upstream knows a member, of whom address and id are given.
-func (p *Pool) UserFor(name, address, id string) (string, error) {
-	s, err := p.find(name)
-	if err != nil {
-		return "", err
-	}
-	return s.userFor(address, id), nil
+// UserByID says whether an upstream knows members by their ids, and not by their addresses.
+func (p *Pool) UserByID(name string) bool {
+	s, ok := p.servers[name]
+	return ok && s.User == ByID
+}
+
+// Passthrough says whether an upstream is to be shown the client's own password.
+func (p *Pool) Passthrough(name string) bool {
+	s, ok := p.servers[name]
+	return ok && s.Way == proxy.Passthrough
 }
 
 // Close gives up what is kept open between requests. Requests in flight go on.

@@ -122,15 +122,16 @@ func TestNewReadsCertificates(t *testing.T) {
 	}
 }
 
-func TestUserFor(t *testing.T) {
-	p := pool(t, Server{Name: "a", Protocol: IMAP, Addresses: []string{"192.0.2.1:1"}},
-		Server{Name: "b", Protocol: IMAP, Addresses: []string{"192.0.2.1:1"}, User: ByID})
-	for name, want := range map[string]string{"a": "m@new.example", "b": "id7"} {
-		if got, err := p.UserFor(name, "m@new.example", "id7"); err != nil || got != want {
-			t.Errorf("UserFor(%s) = %q, %v, want %q", name, got, err, want)
+func TestWhatTheCoreAsks(t *testing.T) {
+	at := []string{"192.0.2.1:1"}
+	p := pool(t, Server{Name: "a", Protocol: IMAP, Addresses: at}, Server{Name: "id", Protocol: IMAP, Addresses: at, User: ByID},
+		Server{Name: "pass", Protocol: IMAP, Addresses: at, Way: proxy.Passthrough})
+	for _, name := range []string{"a", "id", "pass", "none"} {
+		if got := p.UserByID(name); got != (name == "id") {
+			t.Errorf("UserByID(%s) = %v", name, got)
 		}
-	}
-	if _, err := p.UserFor("c", "", ""); err == nil {
-		t.Error("UserFor answered for an upstream that is not there")
+		if got := p.Passthrough(name); got != (name == "pass") {
+			t.Errorf("Passthrough(%s) = %v", name, got)
+		}
 	}
 }
