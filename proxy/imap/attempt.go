@@ -13,18 +13,29 @@ import (
 // attempt asks the core. Allowed leaves the command unanswered, for the Login to do it.
 func (d *dialogue) attempt(ctx context.Context, cmd *command, mechanism string, credential authcore.Credential) error {
 	a := authcore.Attempt{Door: door, Mechanism: mechanism, Conn: d.info, Credential: credential}
-	decision, err := d.o.Auth.Authenticate(ctx, a)
+	decision, left, err := d.decide(ctx, a)
 	switch {
-	case err != nil && ctx.Err() != nil: // the connection ends: that is why it could not be decided
+	case decision.Allowed() && err == nil: // should the client have left, the Server finds out
+	case ctx.Err() != nil:
 		return fmt.Errorf("authenticate: %w", context.Cause(ctx))
+	case left != nil:
+		return fmt.Errorf("%w: %w", errLeft, left)
 	case err != nil:
 		_ = turnAway(d.c, cmd.tag, authcore.Unavailable) // it goes anyway
 		return brokenError{fmt.Errorf("authenticate: %w", err)}
-	case !decision.Allowed():
+	default:
 		return d.refused(cmd, decision.Reason)
 	}
-	d.login = &proxy.Login{Attempt: a, Decision: decision, Reply: reply(d.c, cmd.tag)}
+	d.login = &proxy.Login{Attempt: a, Decision: decision, Offered: d.told, Reply: reply(d.c, cmd.tag)}
 	return nil
+}
+
+// decide asks the core for as long as the client waits; left says why it does not any more.
+func (d *dialogue) decide(ctx context.Context, a authcore.Attempt) (decision authcore.Decision, left, err error) {
+	watched, stop := d.c.Watch(ctx)
+	defer stop()
+	decision, err = d.o.Auth.Authenticate(watched, a)
+	return decision, context.Cause(watched), err
 }
 
 // refused answers an attempt that was not allowed; the third ends the connection.

@@ -21,6 +21,7 @@ func (d *dialogue) capability(cmd *command) error {
 	return d.c.Reply("* CAPABILITY %s\r\n%s OK Done\r\n", d.capabilities(), cmd.tag)
 }
 
+// capabilities lists what holds now, and remembers what was told of the upstreams.
 func (d *dialogue) capabilities() string {
 	list := slices.Clone(basics)
 	if d.secure() {
@@ -33,7 +34,8 @@ func (d *dialogue) capabilities() string {
 		}
 		list = append(list, "LOGINDISABLED") // RFC 9051 section 6.2.3
 	}
-	return strings.Join(append(list, d.offered()...), " ")
+	d.told = d.offered()
+	return strings.Join(append(list, d.told...), " ")
 }
 
 // offered is what this connection's upstreams all have, without what the dialogue alone can tell.

@@ -23,6 +23,7 @@ type dialogue struct {
 	o        *Options
 	c        *wire.Conn
 	info     authcore.ConnInfo
+	told     []string // of the upstreams, since the greeting or STARTTLS
 	bad      int
 	attempts int          // that were not allowed
 	login    *proxy.Login // set by the command that was allowed: then the dialogue is over

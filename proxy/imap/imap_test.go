@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"latchkey/authcore"
 	"latchkey/policy"
@@ -18,10 +20,20 @@ import (
 
 func build(s *proxytest.Scene) proxy.Protocol {
 	o := imap.Options{Auth: s.Auth, StartTLS: s.TLS, Hostname: s.Settings.Get("hostname", "")}
-	if offer := strings.Fields(s.Settings.Get("offer", "")); len(offer) > 0 {
-		o.Offer = func(authcore.ConnInfo) []string { return offer }
-	}
-	return imap.New(o)
+	offer := strings.Fields(s.Settings.Get("offer", ""))
+	o.Offer = func(authcore.ConnInfo) []string { return offer }
+	return offering{imap.New(o), offer}
+}
+
+// offering is a door whose client was told of these capabilities before LogIn.
+type offering struct {
+	*imap.Door
+	offered []string
+}
+
+func (o offering) LogIn(ctx context.Context, up *proxy.Leg, l *proxy.Login) (proxy.Welcome, error) {
+	l.Offered = o.offered
+	return o.Door.LogIn(ctx, up, l)
 }
 
 func TestDialogues(t *testing.T) { proxytest.Dialogues(t, "testdata/dialogue/*.txt", build) }
@@ -144,4 +156,54 @@ func TestHandOver(t *testing.T) {
 	if p := door.Relay(login, proxy.Welcome{}); p.Splitter != nil || !strings.HasPrefix(string(p.Farewell), "* BYE ") {
 		t.Errorf("Relay = %v, %q", p.Splitter, p.Farewell)
 	}
+}
+
+// TestOffered: what the client was told of the upstreams goes with its Login.
+func TestOffered(t *testing.T) {
+	want := []string{"IDLE", "UIDPLUS"}
+	auth := proxytest.NewAuthenticator()
+	auth.Person("ann", "secret", authcore.Decision{Reason: authcore.Allowed})
+	door := imap.New(imap.Options{Auth: auth, Offer: func(authcore.ConnInfo) []string { return want }})
+	ours, theirs := net.Pipe()
+	defer func() { _ = theirs.Close() }()
+	go func() { _, _ = io.WriteString(theirs, "a1 CAPABILITY\r\na2 LOGIN ann secret\r\n") }()
+	go func() { _, _ = io.Copy(io.Discard, theirs) }()
+	c := wire.New(ours, wire.Options{})
+	defer func() { _ = c.Close() }()
+	login, err := door.Dialogue(context.Background(), c, authcore.ConnInfo{TLSVersion: "TLSv1.2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(login.Offered, want) {
+		t.Errorf("Offered = %q, want %q", login.Offered, want)
+	}
+}
+
+// waiting decides nothing for as long as the client waits.
+type waiting struct{ proxy.Authenticator }
+
+func (waiting) Authenticate(ctx context.Context, _ authcore.Attempt) (authcore.Decision, error) {
+	<-ctx.Done()
+	return authcore.Decision{}, context.Cause(ctx)
+}
+
+// TestClientHangsUpWhileWaiting: its attempt is given up, which is nobody's fault.
+func TestClientHangsUpWhileWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		done := make(chan error)
+		go func() {
+			_, err := imap.New(imap.Options{Auth: waiting{}}).Dialogue(context.Background(), wire.New(ours, wire.Options{}),
+				authcore.ConnInfo{TLSVersion: "TLSv1.2"})
+			_ = ours.Close()
+			done <- err
+		}()
+		go func() { _, _ = io.WriteString(theirs, "a1 LOGIN ann secret\r\n") }()
+		go func() { _, _ = io.Copy(io.Discard, theirs) }()
+		synctest.Wait()
+		_ = theirs.Close()
+		if err := <-done; !errors.Is(err, proxy.ErrGone) || !errors.Is(err, wire.ErrGone) {
+			t.Errorf("Dialogue: %v, want %v for %v", err, proxy.ErrGone, wire.ErrGone)
+		}
+	})
 }

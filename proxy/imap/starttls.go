@@ -32,6 +32,6 @@ func (d *dialogue) startTLS(ctx context.Context, cmd *command) error {
 		return err
 	}
 	d.info = proxy.WithTLS(d.info, d.c.TLS())
-	d.info.Agent = ""
+	d.info.Agent, d.told = "", nil
 	return nil
 }

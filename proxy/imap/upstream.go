@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"latchkey/authcore"
 	"latchkey/proxy"
 	"latchkey/proxy/wire"
 )
@@ -38,7 +37,7 @@ func (p *Door) LogIn(ctx context.Context, up *proxy.Leg, l *proxy.Login) (proxy.
 	if err := u.known(); err != nil {
 		return proxy.Welcome{}, err
 	}
-	if err := u.keeps(p.o.Offer, l.Attempt.Conn); err != nil {
+	if err := u.keeps(l.Offered); err != nil {
 		return proxy.Welcome{}, err
 	}
 	return proxy.Welcome{Capabilities: tellable(u.caps)}, nil
@@ -102,12 +101,9 @@ func (u *upstream) known() error {
 	return nil
 }
 
-// keeps makes sure that the upstream has what its clients were offered before sign-in.
-func (u *upstream) keeps(offer proxy.Offer, info authcore.ConnInfo) error {
-	if offer == nil {
-		return nil
-	}
-	for _, name := range offerable(offer(info)) {
+// keeps makes sure that the upstream has what its client was offered before sign-in.
+func (u *upstream) keeps(offered []string) error {
+	for _, name := range offered {
 		if !has(u.caps, name) {
 			return fmt.Errorf("upstream lacks %s, which is offered before sign-in", name)
 		}
