@@ -1,0 +1,43 @@
+package pop3
+
+import (
+	"crypto/tls"
+
+	"latchkey/authcore"
+	"latchkey/proxy"
+	"latchkey/proxy/wire"
+)
+
+// door is the name of this door in policies and records (policy.POP3).
+const door = "pop3"
+
+// Options of a Door.
+type Options struct {
+	// Auth decides. It must be set.
+	Auth proxy.Authenticator
+	// StartTLS are the settings for STLS; they choose the certificate by SNI. Nil: the command is not offered.
+	StartTLS *tls.Config
+	// Offer says what may be offered before sign-in beyond the basics, as lines of CAPA. Nil: nothing.
+	Offer proxy.Offer
+	// Hostname stands in the greeting. Empty: none does.
+	Hostname string
+}
+
+// Door speaks POP3 with clients and upstreams. It keeps nothing between connections.
+type Door struct{ o Options }
+
+var _ proxy.Protocol = (*Door)(nil)
+
+// New makes the door.
+func New(o Options) *Door { return &Door{o: o} }
+
+// Name is how policies and records call this door.
+func (p *Door) Name() string { return door }
+
+// Refuse says -ERR instead of a greeting.
+func (p *Door) Refuse(c *wire.Conn, why authcore.Reason) error {
+	return c.Bye("-ERR %s\r\n", refusal(why))
+}
+
+// Relay passes every octet. A cut says nothing: a POP3 server does not speak unasked.
+func (p *Door) Relay(*proxy.Login, proxy.Welcome) proxy.Passage { return proxy.Passage{} }

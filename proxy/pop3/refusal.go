@@ -1,0 +1,15 @@
+package pop3
+
+import "latchkey/authcore"
+
+// refusal is the code and text of -ERR for a Reason. The codes are those of RFC 3206: [AUTH] is about the credentials,
+// so that the client asks for new ones; [SYS/TEMP] is about us, so that it keeps them and tries again.
+func refusal(r authcore.Reason) string {
+	switch {
+	case r == authcore.TLSRequired:
+		return r.Sentence()
+	case r.Temporary():
+		return "[SYS/TEMP] " + r.Sentence()
+	}
+	return "[AUTH] " + r.Sentence()
+}
