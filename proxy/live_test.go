@@ -290,6 +290,30 @@ func TestWatchJudgesAnew(t *testing.T) {
 	})
 }
 
+// Whatever ends first, the revocations or the context, Watch returns with all its goroutines. The judges once missed a
+// context that ended while they were about to wait.
+func TestWatchReturns(t *testing.T) {
+	none := func(func(authcore.Revocation) bool) {}
+	one := func(yield func(authcore.Revocation) bool) { yield(authcore.Revocation{Resync: true}) }
+	for name, revocations := range map[string]iter.Seq[authcore.Revocation]{"none": none, "one": one} {
+		t.Run(name, func(t *testing.T) {
+			for _, cancelled := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) {
+					ctx, cancel := context.WithCancel(context.Background())
+					defer cancel()
+					if cancelled {
+						cancel()
+					}
+					l := proxy.NewLive()
+					defer l.Close()
+					enter(l, "1", "a", time.Time{})
+					l.Watch(ctx, proxytest.NewAuthenticator(), revocations)
+				})
+			}
+		})
+	}
+}
+
 // A real session, from the revocation to the closed connection.
 func TestWatchCutsASession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -48,6 +48,7 @@ func (v *visit) signIn(ctx context.Context, login *Login) error {
 		_ = login.Reply(authcore.Unavailable, Welcome{}) // the client may be gone; either way the connection closes
 		return s.err
 	}
+	v.depart()       // before OK: a client that has heard it may open the next connection at once
 	s.err = errPanic // until one of these has returned
 	if err := login.Reply(authcore.Allowed, s.welcome); err != nil {
 		s.err = fmt.Errorf("%w: reply: %w", ErrGone, err)
@@ -140,7 +141,6 @@ func (s *signIn) handOver() {
 	v := s.v
 	server, ev, entry, door, id := v.server, v.event, s.entry, s.login.Attempt.Door, s.login.Decision.Session
 	passage := v.l.Protocol.Relay(s.login, s.welcome)
-	v.depart()
 	server.sessions.Add(1) // this visit is counted, so Shutdown does not wait for sessions yet
 	server.o.Metrics.sessions.WithLabelValues(door).Inc()
 	ev.established = time.Now()

@@ -22,16 +22,16 @@ const (
 )
 
 // Watch judges the sessions that a revocation may have ended, by the records, and cuts those that do not stand. A
-// question that fails is repeated for a lease; then the session is cut with ErrUnjudged. It returns when ctx or the
-// revocations have ended, and all its goroutines with it.
+// question that fails is repeated for a lease; then the session is cut with ErrUnjudged. It returns when the
+// revocations end, as they must when ctx does, and all its goroutines with it.
 func (l *Live) Watch(ctx context.Context, auth Authenticator, revocations iter.Seq[authcore.Revocation]) {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watch{auth: auth, live: l, open: make(map[*Entry]*question)}
 	w.more.L = &w.mu
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	defer w.wake()
 	defer cancel()
-	defer context.AfterFunc(ctx, w.wake)()
 	for range judges {
 		wg.Go(func() { w.judge(ctx) })
 	}

@@ -185,7 +185,7 @@ func (r *run) reply(rest string) error {
 		return err
 	}
 	if err := login.Reply(reason, proxy.Welcome{Capabilities: f[1:]}); err != nil {
-		return fmt.Errorf("Reply: %w", err)
+		return fmt.Errorf("answer the waiting command: %w", err)
 	}
 	if reason != authcore.Allowed {
 		return r.door.Close()
