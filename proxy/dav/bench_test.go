@@ -35,6 +35,8 @@ type scene struct {
 	auth     *proxytest.Authenticator
 	live     *proxy.Live
 	upstream *fakeUpstream
+	way      Upstream // instead of upstream
+	names    []string // in the door's certificate
 	settings Settings
 	door     *Door
 	addr     string
@@ -82,6 +84,7 @@ func start(t *testing.T, h http.Handler, change ...func(*scene)) *scene {
 		}
 		return told, nil
 	}
+	s.way, s.names = s.upstream, []string{host}
 	for _, c := range change {
 		c(s)
 	}
@@ -92,7 +95,7 @@ func start(t *testing.T, h http.Handler, change ...func(*scene)) *scene {
 func (s *scene) open() {
 	s.door = New(Options{
 		Auth: s.auth, Live: s.live, Drain: 5 * time.Second,
-		Upstream: func(string) (Upstream, error) { return s.upstream, nil },
+		Upstream: func(string) (Upstream, error) { return s.way, nil },
 	})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -105,7 +108,7 @@ func (s *scene) open() {
 	all.Go(func() { s.door.Run(running) })
 	served := make(chan error, 1)
 	go func() {
-		served <- s.door.Serve(serving, ln, s.ca.Server(s.t, host), func() Settings { return s.settings })
+		served <- s.door.Serve(serving, ln, s.ca.Server(s.t, s.names...), func() Settings { return s.settings })
 	}()
 	s.t.Cleanup(func() {
 		stopServing()
