@@ -37,6 +37,7 @@ type scene struct {
 	upstream *fakeUpstream
 	way      Upstream // instead of upstream
 	names    []string // in the door's certificate
+	stall    time.Duration
 	settings Settings
 	door     *Door
 	addr     string
@@ -94,7 +95,7 @@ func start(t *testing.T, h http.Handler, change ...func(*scene)) *scene {
 
 func (s *scene) open() {
 	s.door = New(Options{
-		Auth: s.auth, Live: s.live, Drain: 5 * time.Second,
+		Auth: s.auth, Live: s.live, Drain: 5 * time.Second, Stall: s.stall,
 		Upstream: func(string) (Upstream, error) { return s.way, nil },
 	})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -366,3 +366,45 @@ func TestIncompleteRequestIsNotTheUpstreamsFault(t *testing.T) {
 		t.Errorf("status %d, want 400", res.StatusCode)
 	}
 }
+
+// Who stops in the middle of a body, or takes no answer, holds nothing for longer than the stall time.
+func TestStalledClients(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		for _, sends := range []bool{false, true} {
+			t.Run(fmt.Sprintf("http2=%v sends=%v", http2, sends), func(t *testing.T) {
+				released := make(chan struct{})
+				s := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					defer close(released)
+					for !sends && r.Context().Err() == nil {
+						_, _ = w.Write(make([]byte, 1<<16))
+					}
+					_, _ = io.Copy(io.Discard, r.Body)
+					<-r.Context().Done()
+				}), func(s *scene) { s.stall = 200 * time.Millisecond })
+				pr, pw := io.Pipe()
+				var body io.Reader
+				if sends {
+					body = pr
+					go func() { _, _ = io.WriteString(pw, "the beginning") }()
+				}
+				answered := make(chan *http.Response, 1)
+				go func() {
+					res, err := s.client(http2).Do(s.request("PUT", "/x", body))
+					if err != nil {
+						res = nil
+					}
+					answered <- res
+				}()
+				began := time.Now()
+				<-released
+				if took := time.Since(began); took > 10*time.Second {
+					t.Errorf("the upstream was held for %v", took)
+				}
+				_ = pw.Close()
+				if res := <-answered; res != nil {
+					_ = res.Body.Close()
+				}
+			})
+		}
+	}
+}

@@ -111,7 +111,7 @@ func (s *server) connectOne(ctx context.Context, address string, left int) (net.
 	return conn, nil
 }
 
-// fail wraps err; an end of the connect that is a time-out says so and no more.
+// fail names the upstream and the step that failed. What names them already stays as it is.
 func (s *server) fail(step Step, err error) error {
 	var own *Error
 	if errors.As(err, &own) {

@@ -46,7 +46,7 @@ func (p *Pool) token(ctx context.Context, s *server, c Claims) (secret.String, e
 
 const userMark = "{user}"
 
-// identify puts into h who the member is. secretOf answers the credential that Basic and Bearer carry.
+// identify puts into h who the member is; credential is what Basic and Bearer carry.
 func (s *server) identify(h http.Header, u authcore.Upstream, credential secret.String) error {
 	if s.Header != "" {
 		h.Set(s.Header, u.User)
