@@ -24,7 +24,7 @@ func FuzzSplitter(f *testing.F) {
 		"BDAT 3\r\nabcBDAT 0\r\nBDAT 17 LAST\r\nXCLIENT LOGIN=b\r\nNOOP\r\n", "HELO x\r\nBDAT 17 LAST\r\nXCLIENT LOGIN=b\r\n",
 		"EHLO x\r\nBDAT 1 LAST\r\n\nRSET\r\nEHLO y\r\nNOOP\r\n", "BDAT 2\r\n\r\nDATA\r\nDATA\r\nx\r\n.\r\n",
 		"MAIL FROM:<b@new.example>\r\nMAIL FROM:<\"a\"@new.example> AUTH=<>\r\nMAIL FROM:<@x,@y:A@NEW.example>\r\nMAIL FROM:<>\r\n",
-		"MAIL FROM:<\"a@new.example> x\"@b>\r\nMAIL FROM:<\"\\a\"@new.example>\r\nMAIL FROM:<\xef\xbd\x81@new.example>\r\n",
+		"MAIL FROM: <a@new.example>\r\nMAIL FROM:<\"a@new.example> x\"@b>\r\nMAIL FROM:<\"\\a\"@new.example>\r\nMAIL FROM:<\xef\xbd\x81@new.example>\r\n",
 		"NOOP\r\nSTARTTLS\r\nAUTH PLAIN =\r\nXFORWARD A=b\r\nxclient\r\nNOOP\nXCLIENT\r\n", "NOOP\r\nQUIT x\r\nNOOP\r\n", "NOOP \x00\r\nNOOP\rNOOP\r\n",
 	} {
 		for mode := range byte(16) {

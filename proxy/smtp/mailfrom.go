@@ -29,11 +29,17 @@ func (s *splitter) judgeMail(v verdict, args string) verdict {
 }
 
 func parseMail(args string) (from path, params []string, ok bool) {
-	const word = "FROM:<" // no space behind the colon: RFC 5321 section 3.3
+	const word = "FROM:"
 	if len(args) < len(word) || !strings.EqualFold(args[:len(word)], word) || !utf8.ValidString(args) {
 		return path{}, nil, false
 	}
-	from, rest, ok := cutPath(args[len(word):])
+	// RFC 5321 section 3.3 has no blank behind the colon. Old programs send one and Postfix takes it; it changes nothing
+	// in who the sender is, so the upstream may judge it.
+	bracketed, ok := strings.CutPrefix(strings.TrimLeft(args[len(word):], " "), "<")
+	if !ok {
+		return path{}, nil, false
+	}
+	from, rest, ok := cutPath(bracketed)
 	if !ok || rest != "" && rest[0] != ' ' {
 		return path{}, nil, false
 	}

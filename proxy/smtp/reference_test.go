@@ -163,8 +163,8 @@ func alone(p []byte) bool {
 
 // judge reads the sender out of MAIL: what stands between the brackets, without route and quotes, whatever it is.
 func (s *reference) judge(text string) {
-	sender := text[min(len(text), len("MAIL FROM:<")):]
-	if !strings.EqualFold(text[:len(text)-len(sender)], "MAIL FROM:<") {
+	word, sender, ok := strings.Cut(text, "<")
+	if !ok || !strings.EqualFold(strings.TrimRight(word, " "), "MAIL FROM:") {
 		s.blame("sender in %q", text)
 		return
 	}
