@@ -40,7 +40,6 @@ type command struct {
 	name   string // in capital letters
 	rest   []byte // of the line; valid until the next read
 	budget int    // octets that may still come with literals
-	over   bool   // a synchronising literal was not invited: nothing more comes
 }
 
 // readCommand reads a tag and a name. With a complaint the command can be skipped and answered.
@@ -174,13 +173,8 @@ func (cmd *command) literal(max int) (string, error) {
 	switch {
 	case !ok:
 		return "", errSyntax
-	case n > int64(max) && sync:
-		cmd.over = true
-		return "", errTooLong
-	case n > int64(cmd.budget):
-		return "", errFlood
-	case n > int64(max):
-		return "", errTooLong // skip discards it
+	case n > int64(max), n > int64(cmd.budget):
+		return "", errTooLong // without an invitation nothing more comes; what comes unasked is for skip
 	}
 	if sync {
 		if err := cmd.c.Reply("+ Go on\r\n"); err != nil {
@@ -207,17 +201,14 @@ func (cmd *command) goOn(n int64) error {
 	if err := cmd.readLine(); err != nil {
 		return err
 	}
-	cmd.budget -= int(n) + len(cmd.rest) + len("\r\n")
-	if cmd.budget < 0 {
-		return errFlood
-	}
+	cmd.budget -= int(n) + len(cmd.rest) + len("\r\n") // below zero not even an empty literal fits
 	return nil
 }
 
-// skip drops what still comes of the command: its last line, and literals that need no invitation. Without that a
-// literal's octets would be read as commands.
+// skip drops what still comes of a refused command: its last line, and literals that need no invitation, within the
+// budget. Without that a literal's octets would be read as commands.
 func (cmd *command) skip() error {
-	for !cmd.over {
+	for {
 		i := bytes.LastIndexByte(cmd.rest, '{')
 		if i < 0 {
 			break

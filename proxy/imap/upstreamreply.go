@@ -68,9 +68,9 @@ func (u *upstream) read() (response, error) {
 	return r, nil
 }
 
-// line takes a line within the bounds.
+// line takes a line within the bounds. One that passes the octets left is too long.
 func (u *upstream) line() ([]byte, error) {
-	if u.lines == 0 || u.octets <= 0 {
+	if u.lines == 0 {
 		return nil, errEndless
 	}
 	line, err := u.leg.ReadLine(min(maxReplyLine, u.octets+len("\r\n")))

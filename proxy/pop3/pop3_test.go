@@ -2,6 +2,7 @@ package pop3_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -225,4 +226,46 @@ func TestClientHangsUpWhileWaiting(t *testing.T) {
 			t.Errorf("Dialogue: %v, want %v for %v", err, proxy.ErrGone, wire.ErrGone)
 		}
 	})
+}
+
+// TestOfferedIsForgottenAtSTLS: what was told in the clear binds nobody.
+func TestOfferedIsForgottenAtSTLS(t *testing.T) {
+	auth := proxytest.NewAuthenticator()
+	auth.Person("ann", "secret", authcore.Decision{Reason: authcore.Allowed})
+	ca := proxytest.NewCA(t)
+	door := pop3.New(pop3.Options{
+		Auth: auth, StartTLS: ca.Server(t, proxytest.DoorName),
+		Offer: func(authcore.ConnInfo) []string { return []string{"TOP"} },
+	})
+	ours, theirs := net.Pipe()
+	defer func() { _ = theirs.Close() }()
+	go func() {
+		await(theirs, "ready\r\n")
+		_, _ = io.WriteString(theirs, "CAPA\r\n")
+		await(theirs, "TOP\r\n.\r\n")
+		_, _ = io.WriteString(theirs, "STLS\r\n")
+		await(theirs, "now\r\n")
+		secure := tls.Client(theirs, ca.Client(proxytest.DoorName))
+		_, _ = io.WriteString(secure, "USER ann\r\nPASS secret\r\n")
+		_, _ = io.Copy(io.Discard, secure)
+	}()
+	c := wire.New(ours, wire.Options{})
+	defer func() { _ = c.Close() }()
+	login, err := door.Dialogue(context.Background(), c, authcore.ConnInfo{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(login.Offered) > 0 {
+		t.Errorf("Offered = %q, want nothing", login.Offered)
+	}
+}
+
+// await reads until last has come, or the door has closed.
+func await(c net.Conn, last string) {
+	p := make([]byte, 1)
+	for said := ""; !strings.HasSuffix(said, last); said += string(p) {
+		if _, err := c.Read(p); err != nil {
+			return
+		}
+	}
 }

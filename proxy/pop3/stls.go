@@ -29,6 +29,6 @@ func (d *dialogue) startTLS(ctx context.Context) error {
 		return err
 	}
 	d.info = proxy.WithTLS(d.info, d.c.TLS())
-	d.user, d.told = "", nil
+	d.told = nil // USER cannot have been taken in the clear
 	return nil
 }
