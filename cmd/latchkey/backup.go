@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"latchkey/authcore/secret"
+	"latchkey/authcore/store/backup"
+	"latchkey/authcore/store/sqlite"
+	"latchkey/configs"
+
+	"flag"
+)
+
+func backupCommand(ctx context.Context, p program, args []string) error {
+	out := ""
+	cfg, words, err := p.load("backup", args, func(f *flag.FlagSet) {
+		f.StringVar(&out, "out", "", "`file` to write, which must not exist; without it standard output")
+	})
+	if err != nil {
+		return err
+	}
+	if len(words) > 0 {
+		return misused("%q is not understood: the file goes behind -out", words[0])
+	}
+	work := storeWork{"backup", backupWork}
+	if out == "" {
+		return inStore(ctx, cfg, p, work, nil, nil, p.out)
+	}
+	return writeFile(out, func(w io.Writer) error {
+		if err := inStore(ctx, cfg, p, work, nil, nil, w); err != nil {
+			return err
+		}
+		return nil
+	}, p.err)
+}
+
+// writeFile writes a new file whole or not at all: beside it first, synced, verified, then renamed.
+func writeFile(path string, write func(io.Writer) error, progress io.Writer) error {
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("%s exists: a backup is never written over another file", path)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".latchkey-backup-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = verified(f, progress, path)
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// verified reads back what was written before anybody relies on it.
+func verified(f *os.File, progress io.Writer, path string) error {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	h, n, err := backup.Verify(context.Background(), f, backup.RestoreOptions{})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(progress, "%s: %d records of %d domains, %d bytes, verified; it needs the server keys %v, which it does not hold\n", path, n.Records, max(0, n.Partitions-1), n.Bytes, h.Keys)
+	return nil
+}
+
+// backupWork streams a consistent snapshot.
+func backupWork(ctx context.Context, w works, _ []string, _ io.Reader, out io.Writer) error {
+	used, _, err := readUsedKeys(ctx, w.db)
+	if err != nil {
+		return err
+	}
+	_, err = backup.Write(ctx, out, backup.Header{Store: w.db.ID(), Created: time.Now(), Keys: used.IDs}, w.db.Snapshot(ctx), backup.WriteOptions{Gzip: true})
+	return err
+}
+
+func restoreCommand(ctx context.Context, p program, args []string) error {
+	cfg, words, err := p.load("restore", args, nil)
+	if err != nil {
+		return err
+	}
+	if len(words) != 1 {
+		return misused("name one backup file")
+	}
+	f, err := os.Open(words[0])
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	accept := func(h backup.Header) error { return haveKeys(cfg, h) }
+	if _, _, err := backup.Verify(ctx, f, backup.RestoreOptions{Accept: accept}); err != nil {
+		return err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	return restore(ctx, cfg, p, f, accept)
+}
+
+// haveKeys refuses a backup whose keys are not there: its app passwords would all be dead.
+func haveKeys(cfg *configs.Config, h backup.Header) error {
+	keys, err := secret.Load(cfg.Keys)
+	if err != nil {
+		return fmt.Errorf("the backup needs the server keys %v: %w", h.Keys, err)
+	}
+	return lackKeys(keys, h.Keys, cfg.Keys)
+}
+
+// restore writes into a store that does not exist yet. The marker that says that one existed is taken away only after
+// the backup was read whole and its keys are there.
+func restore(ctx context.Context, cfg *configs.Config, p program, f io.ReadSeeker, accept func(backup.Header) error) error {
+	db, err := sqlite.Open(ctx, sqlite.Options{Dir: cfg.Data, Marker: markerOf(cfg)})
+	if errors.Is(err, sqlite.ErrLost) {
+		fmt.Fprintf(p.err, "The store that %s speaks of is lost: a new one takes its place.\n", markerOf(cfg))
+		if err := os.Remove(markerOf(cfg)); err != nil {
+			return err
+		}
+		db, err = sqlite.Open(ctx, sqlite.Options{Dir: cfg.Data, Marker: markerOf(cfg)})
+	}
+	if err != nil {
+		return err
+	}
+	last := time.Now()
+	_, n, err := backup.Restore(ctx, f, db, backup.RestoreOptions{Accept: accept, Progress: func(n backup.Counts) {
+		if time.Since(last) > time.Second {
+			last = time.Now()
+			fmt.Fprintf(p.err, "%d records\n", n.Records)
+		}
+	}})
+	if err = errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.out, "Restored %d records of %d domains.\n", n.Records, max(0, n.Partitions-1))
+	return nil
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"latchkey/authcore"
+	"latchkey/authcore/oidc"
+	"latchkey/authcore/password"
+	"latchkey/authcore/secret"
+	"latchkey/authcore/store/memory"
+	"latchkey/authcore/store/sqlite"
+	"latchkey/configs"
+	"latchkey/policy"
+	"latchkey/proxy"
+	"latchkey/proxy/dav"
+	"latchkey/proxy/relay"
+	"latchkey/proxy/upstream"
+)
+
+// house is everything that one process runs on: main builds it and owns it.
+type house struct {
+	log     *slog.Logger
+	level   *slog.LevelVar
+	metrics *prometheus.Registry
+	keys    *secret.Keys
+	signer  *oidc.Signer
+	db      *sqlite.DB
+	core    *authcore.Core
+	certs   *proxy.Certificates
+	live    *proxy.Live
+	relay   *relay.Relay
+	server  *proxy.Server
+	door    *dav.Door
+	now     atomic.Pointer[settings] // what a reload changes
+	started time.Time
+}
+
+// settings is what a reload changes: a snapshot that each connection reads once.
+type settings struct {
+	cfg  *configs.Config
+	pool *upstream.Pool
+}
+
+func newLog(c configs.Log, w io.Writer, level *slog.LevelVar) *slog.Logger {
+	_ = level.UnmarshalText([]byte(c.Level)) // validated
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// build opens the store and makes everything that serves; close gives it back.
+func build(ctx context.Context, cfg *configs.Config, log io.Writer) (*house, error) {
+	h := &house{level: new(slog.LevelVar), metrics: prometheus.NewRegistry(), started: time.Now()}
+	h.log = newLog(cfg.Log, log, h.level)
+	h.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := h.openStore(ctx, cfg); err != nil {
+		return nil, err
+	}
+	if err := h.buildDoors(cfg); err != nil {
+		return nil, errors.Join(err, h.db.Close())
+	}
+	return h, nil
+}
+
+func (h *house) openStore(ctx context.Context, cfg *configs.Config) (err error) {
+	if h.db, err = sqlite.Open(ctx, sqlite.Options{Dir: cfg.Data, Marker: markerOf(cfg), Log: h.log}); err != nil {
+		return mendStore(err, cfg)
+	}
+	if h.keys, err = needKeys(ctx, cfg, h.db); err != nil {
+		return errors.Join(err, h.db.Close())
+	}
+	h.signer = &oidc.Signer{Keys: h.keys, Issuer: cfg.Tokens.Issuer, Now: time.Now}
+	h.core = authcore.New(authcore.Options{
+		Records: h.db, Ephemeral: memory.NewEphemeral(memory.Options{}), Bus: memory.NewBus(), Keys: h.keys, Log: h.log,
+		Cutoff: cfg.Cutoff, Hold: holdOf(cfg), HashSlots: cfg.Limits.HashSlots, PerDoor: cfg.Limits.PerMemberAndDoor, CacheEntries: cfg.Limits.CacheEntries,
+		Hash:        password.Params{MemoryKiB: uint32(cfg.Limits.HashMemoryKiB), Time: uint32(cfg.Limits.HashTime)},
+		UserByID:    func(name string) bool { return h.snapshot().pool.UserByID(name) },
+		Passthrough: func(name string) bool { return h.snapshot().pool.Passthrough(name) },
+		Upstreams:   func(domain, door string) []string { return allowed(h.snapshot().cfg, domain, door) },
+	})
+	h.now.Store(&settings{cfg: cfg})
+	return nil
+}
+
+// holdOf: a hold of 0s in the file means none.
+func holdOf(cfg *configs.Config) time.Duration {
+	if cfg.Limits.Hold == 0 {
+		return -1
+	}
+	return cfg.Limits.Hold
+}
+
+func (h *house) snapshot() *settings { return h.now.Load() }
+
+// allowed names the upstreams that a domain may be led to at a door, in the order of their names.
+func allowed(cfg *configs.Config, domain, door string) []string {
+	var names []string
+	for name, u := range cfg.Upstreams {
+		if u.Protocol == protocolOf(door) && (len(u.Domains) == 0 || slices.Contains(u.Domains, domain)) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func protocolOf(door string) string {
+	if door == policy.CalDAV || door == policy.CardDAV {
+		return upstream.HTTPProtocol
+	}
+	return door
+}
+
+func (h *house) buildDoors(cfg *configs.Config) (err error) {
+	s, err := h.newSettings(cfg)
+	if err != nil {
+		return err
+	}
+	h.now.Store(s)
+	if h.certs, err = h.loadCertificates(cfg); err != nil {
+		return err
+	}
+	most := cfg.Limits.Connections
+	if most == 0 {
+		if most, err = proxy.MaxConnections(); err != nil {
+			return err
+		}
+	}
+	metrics := proxy.NewMetrics(h.metrics)
+	h.live = proxy.NewLive()
+	h.relay = relay.New(relay.Settings{Idle: cfg.Limits.IdleTimeout})
+	h.server = proxy.NewServer(proxy.Options{
+		Auth: h.core, Dialer: h, Live: h.live, Relay: h.relay, MaxConnections: most, MaxPerSource: cfg.Limits.PerSource,
+		Metrics: metrics, Log: h.log,
+	})
+	h.door = dav.New(dav.Options{
+		Auth: metrics.Counting(h.core), Live: h.live, Drain: cfg.Limits.DrainTimeout, Log: h.log,
+		Upstream: func(name string) (dav.Upstream, error) { return h.snapshot().pool.HTTP(name) },
+	})
+	h.countCore()
+	return nil
+}
+
+// Dial reaches an upstream of the settings of now.
+func (h *house) Dial(ctx context.Context, u authcore.Upstream, c authcore.ConnInfo) (*proxy.Leg, error) {
+	return h.snapshot().pool.Dial(ctx, u, c)
+}
+
+func (h *house) loadCertificates(cfg *configs.Config) (*proxy.Certificates, error) {
+	var pairs []proxy.KeyPair
+	for _, c := range cfg.Certificates {
+		pairs = append(pairs, proxy.KeyPair{CertFile: c.CertFile, KeyFile: c.KeyFile})
+	}
+	certs, warnings, err := proxy.LoadCertificates(pairs)
+	for _, w := range warnings {
+		h.log.Warn("certificate", "file", w.File, "warning", w.Text)
+	}
+	return certs, err
+}
+
+// newSettings builds what a reload swaps.
+func (h *house) newSettings(cfg *configs.Config) (*settings, error) {
+	servers, err := servers(cfg)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := upstream.New(upstream.Options{Servers: servers, HelloName: cfg.Hostname, Log: h.log,
+		Token: func(_ context.Context, c upstream.Claims) (secret.String, error) {
+			return h.signer.Token(oidc.Claims{Issuer: c.Issuer, Audience: c.Audience, Subject: c.Subject})
+		}})
+	if err != nil {
+		return nil, fmt.Errorf("upstreams: %w", err)
+	}
+	return &settings{cfg: cfg, pool: pool}, nil
+}
+
+// servers turns the configuration's upstreams into the pool's, in the order of their names.
+func servers(cfg *configs.Config) ([]upstream.Server, error) {
+	var l []upstream.Server
+	for name, u := range cfg.Upstreams {
+		sec, err := u.Secret()
+		if err != nil {
+			return nil, cfg.At("upstreams."+name+".secret_file", "%v", err)
+		}
+		l = append(l, upstream.Server{
+			Name: name, Protocol: u.Protocol, Addresses: u.Addresses, Way: proxy.Way(u.SignIn), Master: u.Master, Secret: sec,
+			TLS:    upstream.TLS{Mode: upstream.TLSMode(u.TLS.Mode), CAFile: u.TLS.CAFile, ServerName: u.TLS.ServerName, CertFile: u.TLS.CertFile, KeyFile: u.TLS.KeyFile, Insecure: u.TLS.Insecure},
+			Token:  upstream.TokenSettings{Audience: u.Audience, Issuer: cfg.Tokens.Issuer},
+			Header: u.Header, BasicUser: u.BasicUser, Facts: upstream.Facts(u.Facts), User: upstream.User(u.User),
+			AuthenticatesOnlyDoor: u.AuthenticatesOnlyDoor, ProbeUser: u.ProbeUser,
+		})
+	}
+	slices.SortFunc(l, func(a, b upstream.Server) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return l, nil
+}
+
+// countCore shows the core's figures among the metrics.
+func (h *house) countCore() {
+	gauge := func(name, help string, f func(authcore.Stats) float64) {
+		h.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "latchkey", Name: name, Help: help},
+			func() float64 { return f(h.core.Stats()) }))
+	}
+	gauge("record_cache_hits", "Decoded records answered from memory.", func(s authcore.Stats) float64 { return float64(s.CacheHits) })
+	gauge("record_cache_misses", "Records that were read and decoded.", func(s authcore.Stats) float64 { return float64(s.CacheMisses) })
+	gauge("password_hashes", "Slow hashes computed.", func(s authcore.Stats) float64 { return float64(s.Hashes) })
+	gauge("hash_slots_taken", "Slots for slow hashes in use.", func(s authcore.Stats) float64 { return float64(s.HashSlotsTaken) })
+	gauge("hash_slots_waiting", "Attempts that wait for a slot.", func(s authcore.Stats) float64 { return float64(s.HashSlotsWaiting) })
+	gauge("door_sessions", "Live sessions at the doors.", func(s authcore.Stats) float64 { return float64(s.DoorSessions) })
+}
