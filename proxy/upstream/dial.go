@@ -44,7 +44,9 @@ func (p *Pool) Dial(ctx context.Context, u authcore.Upstream, c authcore.ConnInf
 func (s *server) leg(w *wire.Conn, signIn proxy.SignIn, c authcore.ConnInfo) *proxy.Leg {
 	leg := &proxy.Leg{
 		Conn: w, Name: s.Name, SignIn: signIn, AuthenticatesOnlyDoor: s.AuthenticatesOnlyDoor,
-		Facts: proxy.Facts{Send: s.Facts == FactsID || s.Facts == FactsXCLIENT, Session: c.ID, Conn: c},
+		Facts: proxy.Facts{
+			Send: s.Facts == FactsID || s.Facts == FactsXCLIENT, Told: s.Facts == FactsProxy, Session: c.ID, Conn: c,
+		},
 	}
 	if s.TLS.Mode == StartTLS {
 		leg.StartTLS = s.tls
