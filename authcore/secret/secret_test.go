@@ -20,10 +20,11 @@ func TestStringNeverPrints(t *testing.T) {
 		S String
 		P *String
 	}{s, &s}
+	hidden := struct{ s String }{s} // fmt calls no method of an unexported field
 	var out bytes.Buffer
-	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "s", s, "h", holder)
+	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "s", s, "h", holder, "x", hidden)
 	for _, f := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		fmt.Fprintf(&out, f+f+f, s, &s, holder)
+		fmt.Fprintf(&out, f+f+f+f, s, &s, holder, hidden)
 	}
 	j, err := json.Marshal(holder)
 	if err != nil {
