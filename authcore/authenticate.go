@@ -88,16 +88,20 @@ func (c *Core) decide(ctx context.Context, t *trial) (Decision, error) {
 		return d, err
 	}
 	c.rule(t)
-	if item := t.apps.Match(c.o.Keys, t.secret); item != nil && t.accepts == policy.AppPassword {
-		if d := t.judgeApp(item, c.now()); !d.Allowed() {
+	item := t.apps.Match(c.o.Keys, t.secret)
+	if item != nil && t.accepts == policy.AppPassword {
+		d := t.judgeApp(item, c.now())
+		if d.Allowed() {
+			return c.open(ctx, t, grant{credential: item.ID, name: item.Name, until: item.ExpiresAt})
+		}
+		if d.Reason != t.refusal().Reason {
 			return d, nil
 		}
-		return c.open(ctx, t, grant{credential: item.ID, name: item.Name, until: item.ExpiresAt})
 	}
 	if t.onlyApps {
 		return Decision{Reason: AppPasswordRequired}, nil
 	}
-	return c.decideAccount(ctx, t)
+	return c.decideAccount(ctx, t, item != nil)
 }
 
 // find reads the same records whether the name is somebody's or nobody's.
@@ -218,12 +222,13 @@ func (t *trial) doorOpen() bool {
 	return t.tenant.Domain.Open(t.doors...)
 }
 
-// decideAccount verifies the account password where it counts, and costs the same where it does not.
-func (c *Core) decideAccount(ctx context.Context, t *trial) (Decision, error) {
+// decideAccount verifies the account password where it counts, and costs the same where it does not. An app password
+// that does not count, app, is no guess at the account password.
+func (c *Core) decideAccount(ctx context.Context, t *trial, app bool) (Decision, error) {
 	if t.tenant == nil {
 		return Decision{Reason: BadCredentials}, nil
 	}
-	counts := t.accepts == policy.AccountPassword && t.person.Member.Status == member.Active
+	counts := t.accepts == policy.AccountPassword && t.person.Member.Status == member.Active && !app
 	v, err := c.verify(ctx, check{
 		tenant: t.tenant, name: t.name, person: t.person, counts: counts, known: t.known, secret: t.secret, from: t.a.Conn.Client.Addr().Unmap().String(),
 		account: t.account, accountRevision: t.accountRevision,

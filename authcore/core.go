@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -139,11 +140,11 @@ func (c *Core) apply(ctx context.Context, d member.DomainID, ops ...store.Op) er
 // for the others, who judge all of theirs.
 func (c *Core) revoke(ctx context.Context, r Revocation, ops ...store.Op) error {
 	err := c.apply(ctx, r.Domain, ops...)
-	if err != nil {
+	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrInvalid) {
 		return err
 	}
-	c.tell(ctx, r)
-	return nil
+	c.tell(ctx, r) // after a failure too: it may have been written
+	return err
 }
 
 const revocationTopic = "revocations"

@@ -1,6 +1,7 @@
 package authcore
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -8,7 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"latchkey/authcore/lockout"
 	"latchkey/authcore/password"
+	"latchkey/authcore/store/cache"
 )
 
 // verdicts remembers for a minute that a secret matched an account password, so that the requests of a calendar program
@@ -70,13 +73,18 @@ func (v *verdicts) keep(p [32]byte) {
 	v.kept[p] = now.Add(verdictFor)
 }
 
-// verdictOf answers from memory that this very secret matched within the last minute.
-func (c *Core) verdictOf(k check) (verdict, bool) {
+// verdictOf answers from memory that this very secret matched within the last minute. Where wrong ones were counted since,
+// it says nothing: the right one must be verified and settled to begin the count anew.
+func (c *Core) verdictOf(ctx context.Context, k check) (verdict, bool, error) {
 	if !k.counts || k.account == nil || !c.verdicts.has(c.verdicts.print(k)) {
-		return verdict{}, false
+		return verdict{}, false, nil
+	}
+	f, _, err := cache.Read[lockout.Failures](ctx, c.records, lockout.Key(k.tenant.Domain.ID, k.person.ID))
+	if err != nil || f != nil && f.Count > 0 {
+		return verdict{}, false, err
 	}
 	state := k.account.State(k.tenant.Policy.Password, c.now())
-	return verdict{right: true, state: state, epoch: k.account.Epoch}, state != password.Gone
+	return verdict{right: true, state: state, epoch: k.account.Epoch}, state != password.Gone, nil
 }
 
 func (c *Core) remember(s *settling, v verdict) {

@@ -48,8 +48,8 @@ const settleFor = 5 * time.Second
 var errLeaseLost = errors.New("the lease ran out before the result was settled")
 
 func (c *Core) verify(ctx context.Context, k check) (verdict, error) {
-	if v, ok := c.verdictOf(k); ok {
-		return v, nil
+	if v, ok, err := c.verdictOf(ctx, k); ok || err != nil {
+		return v, err
 	}
 	d := k.tenant.Domain.ID
 	lease, err := c.leases.Take(ctx, member.Partition(d), c.leaseName(k))
@@ -61,8 +61,9 @@ func (c *Core) verify(ctx context.Context, k check) (verdict, error) {
 	if err := c.load(ctx, s); err != nil {
 		return verdict{}, err
 	}
-	if wait, err := c.granted(ctx, s); err != nil || wait > 0 {
-		return verdict{wait: wait}, err
+	next, grant, wait := s.failures.May(s.caseNow(c.now()))
+	if wait > 0 {
+		return verdict{wait: wait}, nil
 	}
 	slot, err := c.hasher.Acquire(ctx)
 	if err != nil {
@@ -71,6 +72,11 @@ func (c *Core) verify(ctx context.Context, k check) (verdict, error) {
 	defer slot.Release()
 	wctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleFor)
 	defer cancel()
+	if grant {
+		if err := c.grant(wctx, s, next); err != nil {
+			return verdict{}, err
+		}
+	}
 	right, err := hashed(slot, s)
 	slot.Release()
 	if err != nil {
@@ -142,19 +148,16 @@ func (s *settling) caseNow(now time.Time) lockout.Case {
 	return k
 }
 
-// granted asks whether a verification may happen now, and remembers one that is granted to a slowed member.
-func (c *Core) granted(ctx context.Context, s *settling) (time.Duration, error) {
-	next, changed, wait := s.failures.May(s.caseNow(c.now()))
-	if wait > 0 || !changed {
-		return wait, nil
-	}
+// grant remembers a verification that is granted to a slowed member. It holds a slot by then: who gives up in the queue
+// takes the grant from nobody.
+func (c *Core) grant(ctx context.Context, s *settling, next lockout.Failures) error {
 	d := s.tenant.Domain.ID
 	rev, err := c.records.Apply(ctx, member.Partition(d), member.PutOp(lockout.Key(d, s.subject), next, s.revision))
 	if err != nil {
-		return 0, broken("grant a verification", err)
+		return broken("grant a verification", err)
 	}
 	s.failures, s.revision = next, rev
-	return 0, nil
+	return nil
 }
 
 func hashed(slot *password.Slot, s *settling) (bool, error) {
@@ -187,6 +190,9 @@ func (c *Core) settle(ctx context.Context, s *settling, right bool) (verdict, er
 			return v, nil
 		}
 		if !errors.Is(err, store.ErrConflict) {
+			if after != nil { // it may have been written
+				after(ctx)
+			}
 			return verdict{}, broken("settle", err)
 		}
 		held, err := s.lease.Held(ctx)
@@ -287,15 +293,15 @@ func (c *Core) toAdministrators(ctx context.Context, d member.DomainID, m notify
 // slowed says whether the member is never suspended: an operator, or the last active administrator of the domain.
 func (c *Core) slowed(ctx context.Context, s *settling) error {
 	s.slowed, s.others = false, nil
-	if !s.counts {
-		return nil
-	}
-	role, err := c.dir.Role(ctx, s.person.Member)
-	if err != nil || role == member.RoleMember {
+	operator, err := c.dir.IsOperator(ctx, s.person.ID) // asked of everybody: the same reads
+	if err != nil || !s.counts {
 		return err
 	}
-	if role == member.RoleOperator {
+	if operator {
 		s.slowed = true
+		return nil
+	}
+	if s.person.Member.Role != member.RoleAdministrator {
 		return nil
 	}
 	others, err := c.dir.OtherActiveAdministrators(ctx, s.tenant.Domain.ID, s.person.ID)

@@ -16,6 +16,7 @@ const (
 	LeaseFor  = 8 * time.Second
 	LeaseWait = 2 * time.Second
 	leasePoll = 50 * time.Millisecond
+	writeFor  = 2 * time.Second // a write that takes longer is a broken store
 )
 
 // ErrHeld: another verification of the name went on for all of LeaseWait. Nothing was verified or counted.
@@ -52,13 +53,17 @@ func (l *Leases) Take(ctx context.Context, partition, print string) (*Lease, err
 		return nil, err
 	}
 	for {
-		rev, err := l.Records.Apply(ctx, k.Partition, store.Op{Kind: store.Put, Name: k.Name, Value: []byte("{}"), ExpiresAt: l.Now().Add(LeaseFor)})
+		lease, err := l.write(ctx, k)
+		if err == nil && ctx.Err() == nil {
+			return lease, nil
+		}
 		if err == nil {
-			return &Lease{l: l, key: k, revision: rev}, nil
+			lease.Release(ctx)
+			return nil, context.Cause(ctx)
 		}
 		if !errors.Is(err, store.ErrConflict) {
 			l.next(k)
-			return nil, fmt.Errorf("take lease: %w", held(ctx, err))
+			return nil, fmt.Errorf("take lease: %w", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -69,12 +74,12 @@ func (l *Leases) Take(ctx context.Context, partition, print string) (*Lease, err
 	}
 }
 
-// held prefers what ended ctx to what the store made of it.
-func held(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	return err
+// write is not given up with ctx: a lease that was written and is not known of would stop everybody until it runs out.
+func (l *Leases) write(ctx context.Context, k store.Key) (*Lease, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeFor)
+	defer cancel()
+	rev, err := l.Records.Apply(ctx, k.Partition, store.Op{Kind: store.Put, Name: k.Name, Value: []byte("{}"), ExpiresAt: l.Now().Add(LeaseFor)})
+	return &Lease{l: l, key: k, revision: rev}, err
 }
 
 func (l *Leases) queue(ctx context.Context, k store.Key) error {
@@ -139,6 +144,8 @@ func (l *Lease) Settled() { l.settled = true }
 // it runs out by itself.
 func (l *Lease) Release(ctx context.Context) {
 	if !l.settled {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeFor)
+		defer cancel()
 		_, _ = l.l.Records.Apply(ctx, l.key.Partition, l.Settle())
 	}
 	l.l.next(l.key)
