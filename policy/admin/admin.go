@@ -1,0 +1,37 @@
+// Package admin has the endpoints of administrators and operators: domains, their policies, members and the audit. It
+// refuses nothing itself: authcore decides who may do what to whom.
+package admin
+
+import (
+	"latchkey/authcore"
+	"latchkey/policy/api"
+)
+
+// Register adds them.
+func Register(k *api.Kit) {
+	s := service{core: k.Core}
+	s.domains(k)
+	s.policies(k)
+	s.members(k)
+	s.statuses(k)
+	s.credentials(k)
+	s.audit(k)
+}
+
+// Tags group the operations in the document.
+const (
+	domainTag = "Domains"
+	memberTag = "Members"
+)
+
+type service struct{ core *authcore.Core }
+
+// byDomain is an operation on one domain.
+type byDomain struct {
+	Domain string `path:"domain" maxLength:"253" example:"example.org"`
+}
+
+// byAddress is an operation on one member.
+type byAddress struct {
+	Address string `path:"address" maxLength:"320" example:"ann@example.org" doc:"The member's address or an alias"`
+}

@@ -1,0 +1,79 @@
+package api_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"strings"
+	"testing"
+
+	"latchkey/policy/admin"
+	"latchkey/policy/api"
+	"latchkey/policy/self"
+)
+
+var update = flag.Bool("update", false, "rewrite docs/openapi.json")
+
+const committed = "../../docs/openapi.json"
+
+func TestDocumentIsTheCommittedOne(t *testing.T) {
+	got, err := api.Document(self.Register, admin.Register)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(committed, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(committed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is not what the code describes: run go test ./policy/api -run Document -update and commit it", committed)
+	}
+}
+
+func TestDocument(t *testing.T) {
+	p, err := api.Document(self.Register, admin.Register)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		OpenAPI string
+		Servers []struct{ URL string }
+		Paths   map[string]map[string]struct {
+			OperationID string
+			Security    []map[string][]string
+			Responses   map[string]struct{ Content map[string]any }
+		}
+	}
+	if err := json.Unmarshal(p, &d); err != nil {
+		t.Fatal(err)
+	}
+	if d.OpenAPI != "3.1.0" || len(d.Servers) != 1 || d.Servers[0].URL != api.Prefix {
+		t.Errorf("version %q at %v", d.OpenAPI, d.Servers)
+	}
+	seen := map[string]bool{}
+	for path, operations := range d.Paths {
+		for method, o := range operations {
+			if o.OperationID == "" || seen[o.OperationID] {
+				t.Errorf("%s %s: operation id %q is missing or another's", method, path, o.OperationID)
+			}
+			seen[o.OperationID] = true
+			if open := len(o.Security) == 0; open != strings.HasPrefix(path, "/sign-in") {
+				t.Errorf("%s %s: open is %v", method, path, open)
+			}
+			if o.Responses["default"].Content["application/problem+json"] == nil {
+				t.Errorf("%s %s: no problem is described", method, path)
+			}
+		}
+	}
+	for _, leaked := range []string{"ErrorModel", "$schema"} {
+		if bytes.Contains(p, []byte(leaked)) {
+			t.Errorf("the document holds %s", leaked)
+		}
+	}
+}
