@@ -40,11 +40,7 @@ func (c *Core) open(ctx context.Context, t *trial, g grant) (Decision, error) {
 		return Decision{}, err
 	}
 	door := c.doorSession(t, d)
-	if standing, ok := c.doors.Shared(door.Share); ok && standing.Epochs == d.Epochs {
-		d.Session = standing.ID
-		c.lastUse.mark(t, d, c.now())
-		return d, nil
-	} else if ok {
+	if standing, ok := c.doors.Shared(door.Share); ok && standing.Epochs != d.Epochs {
 		c.doors.End(standing.ID)
 	}
 	opened, err := c.doors.Open(door)
@@ -54,14 +50,16 @@ func (c *Core) open(ctx context.Context, t *trial, g grant) (Decision, error) {
 	if err != nil {
 		return Decision{}, broken("open session", err)
 	}
-	if opened.ID != door.ID { // another request of the same DAV session came first, and is audited
-		d.Session = opened.ID
-		return d, nil
-	}
-	if err := c.recordAllow(ctx, t, d); err != nil {
+	d.Session = opened.ID
+	if opened.ID != door.ID { // another request of the same DAV session came first, and audits it
+		err = c.doors.Confirmed(ctx, opened.ID)
+	} else if err = c.recordAllow(ctx, t, d); err != nil {
 		c.doors.End(d.Session)
+	}
+	if err != nil {
 		return Decision{}, broken("record sign-in", err)
 	}
+	c.doors.Confirm(d.Session)
 	c.lastUse.mark(t, d, c.now())
 	return d, nil
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -25,10 +26,14 @@ type Door struct {
 	Epochs         member.Epochs   `json:"-"`
 	Share          string          `json:"-"` // DAV: what makes requests one session; empty: every connection its own
 	lastUsed       time.Time
+	pending        chan struct{} // shared ones: closed once it is confirmed or over; nil from then on
 }
 
 // ErrTooMany: the member has as many sessions at this door as he may.
 var ErrTooMany = errors.New("too many sessions of this member at this door")
+
+// ErrEnded: the session was over before it was confirmed.
+var ErrEnded = errors.New("the session ended as it began")
 
 // DefaultPerDoor is how many sessions a member may have at one door: several programs with several connections each.
 const DefaultPerDoor = 20
@@ -114,8 +119,50 @@ func (r *Doors) open(d Door) (gone []Door, opened Door, err error) {
 	r.of[p] = append(r.of[p], &d)
 	if d.Share != "" {
 		r.shared[d.Share] = &d
+		d.pending = make(chan struct{})
 	}
 	return gone, d, nil
+}
+
+// Confirm says that the session's beginning is recorded, so that others may share it.
+func (r *Doors) Confirm(id ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.sessions[id]; s != nil {
+		s.settle()
+	}
+}
+
+// Confirmed waits until the session is confirmed by who opened it: ErrEnded when it ended before.
+func (r *Doors) Confirmed(ctx context.Context, id ID) error {
+	for {
+		r.mu.Lock()
+		s := r.sessions[id]
+		var pending chan struct{}
+		if s != nil {
+			pending = s.pending
+		}
+		r.mu.Unlock()
+		if s == nil {
+			return ErrEnded
+		}
+		if pending == nil {
+			return nil
+		}
+		select {
+		case <-pending:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// settle lets those go who wait for the session. The caller holds mu.
+func (d *Door) settle() {
+	if d.pending != nil {
+		close(d.pending)
+		d.pending = nil
+	}
 }
 
 func longestIdle(l []*Door) *Door {
@@ -129,6 +176,7 @@ func longestIdle(l []*Door) *Door {
 }
 
 func (r *Doors) remove(s *Door) {
+	s.settle()
 	delete(r.sessions, s.ID)
 	p := place{s.Member, s.Door}
 	r.of[p] = slices.DeleteFunc(r.of[p], func(o *Door) bool { return o == s })
