@@ -185,6 +185,20 @@ func (c *Core) deleteApp(ctx context.Context, a Actor, t target, id string) erro
 	}, func() error { return nil })
 }
 
+// withoutApps are the steps that delete all app passwords of a member, and what is kept of their use.
+func (c *Core) withoutApps(ctx context.Context, d member.DomainID, id member.ID) ([]store.Op, error) {
+	key := apppass.Key(d, id)
+	r, rev, err := cache.ReadDirect[apppass.Record](ctx, c.o.Records, key)
+	if err != nil || r == nil {
+		return []store.Op{unchanged(key, 0)}, err
+	}
+	ops := []store.Op{{Kind: store.Delete, Name: key.Name, IfRevision: rev}}
+	for _, it := range r.Items {
+		ops = append(ops, store.Op{Kind: store.Delete, Name: apppass.UseKey(d, id, it.ID).Name, IfRevision: store.AnyRevision})
+	}
+	return ops, nil
+}
+
 // SetAppPasswordOption switches the member's "use a third-party app password". It ends his sessions at the doors, not those
 // on the web, and is refused where the domain leaves no choice.
 func (c *Core) SetAppPasswordOption(ctx context.Context, a Actor, on bool) (Profile, error) {

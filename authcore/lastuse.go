@@ -2,12 +2,14 @@ package authcore
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"latchkey/authcore/apppass"
 	"latchkey/authcore/member"
 	"latchkey/authcore/store"
+	"latchkey/authcore/store/cache"
 )
 
 // lastUse gathers when app passwords were used, and writes each at most once a minute: never on an attempt's path. A
@@ -84,20 +86,27 @@ func (c *Core) writeUses(ctx context.Context) {
 }
 
 func (c *Core) flushUses(ctx context.Context, all bool) {
-	byDomain := map[member.DomainID][]store.Op{}
 	for k, use := range c.lastUse.due(c.now(), all) {
-		byDomain[k.domain] = append(byDomain[k.domain], member.PutOp(apppass.UseKey(k.domain, k.member, k.item), use, store.AnyRevision))
-	}
-	for d, ops := range byDomain {
-		for len(ops) > 0 {
-			n := min(len(ops), store.MaxOps)
-			if err := c.apply(ctx, d, ops[:n]...); err != nil {
-				c.log.Warn("write last uses", "domain", d, "error", err)
-				break
-			}
-			ops = ops[n:]
+		if err := c.writeUse(ctx, k, use); err != nil {
+			c.log.Warn("write last use", "domain", k.domain, "error", err)
 		}
 	}
+}
+
+// writeUse writes one unless the app password was deleted meanwhile: nothing is kept of one that is gone.
+func (c *Core) writeUse(ctx context.Context, k usedPassword, use apppass.Use) error {
+	key := apppass.Key(k.domain, k.member)
+	for range settleTries {
+		apps, rev, err := cache.Read[apppass.Record](ctx, c.records, key)
+		if err != nil || !apps.Has(k.item) {
+			return err
+		}
+		err = c.apply(ctx, k.domain, unchanged(key, rev), member.PutOp(apppass.UseKey(k.domain, k.member, k.item), use, store.AnyRevision))
+		if !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+	return store.ErrConflict
 }
 
 // pause keeps a loop from spinning while the store is broken.

@@ -9,7 +9,6 @@ import (
 	"time"
 	"unicode"
 
-	"latchkey/authcore/apppass"
 	"latchkey/authcore/audit"
 	"latchkey/authcore/lockout"
 	"latchkey/authcore/member"
@@ -345,7 +344,7 @@ func (c *Core) updateMember(ctx context.Context, a Actor, t *target, ch MemberCh
 		return nil
 	}
 	var addresses []store.Op
-	next := t.person.Member.Addresses
+	var next []string
 	if ch.Aliases != nil {
 		old, _ := takeAddresses(t.tenant.Domain.Name, t.person.Member.Addresses)
 		names, mistakes := takeAddresses(t.tenant.Domain.Name, append([]string{t.person.Member.Address()}, *ch.Aliases...))
@@ -368,13 +367,17 @@ func (c *Core) updateMember(ctx context.Context, a Actor, t *target, ch MemberCh
 	return c.changeMember(ctx, a, t, audit.MemberUpdate, func(m *member.Member) error {
 		set(&m.Role, ch.Role)
 		set(&m.Contacts, ch.Contacts)
-		m.Addresses = next
+		if ch.Aliases != nil {
+			m.Addresses = next
+		}
 		if ch.Name != nil {
 			m.Name = strings.TrimSpace(*ch.Name)
 		}
-		if ch.ClosedDoors != nil && !slices.Equal(*ch.ClosedDoors, m.ClosedDoors) {
+		if ch.ClosedDoors != nil {
+			if slices.ContainsFunc(*ch.ClosedDoors, func(d string) bool { return !slices.Contains(m.ClosedDoors, d) }) {
+				m.DoorsEpoch++
+			}
 			m.ClosedDoors = *ch.ClosedDoors
-			m.DoorsEpoch++
 		}
 		return asInvalid(memberMistakes(*m))
 	}, addresses...)
@@ -516,7 +519,11 @@ func (c *Core) ResetPassword(ctx context.Context, a Actor, address string, keepA
 		}
 		ops := append(set.ops, audit.Op(c.entry(a, t, audit.PasswordReset)), notify.Op(t.person.ID, notify.Password(true, a.From(), c.now())))
 		if !keepApps {
-			ops = append(ops, store.Op{Kind: store.Delete, Name: apppass.Key(t.domain(), t.person.ID).Name, IfRevision: store.AnyRevision})
+			apps, err := c.withoutApps(ctx, t.domain(), t.person.ID)
+			if err != nil {
+				return err
+			}
+			ops = append(ops, apps...)
 		}
 		return c.revoke(ctx, Revocation{Domain: t.domain(), Member: t.person.ID}, ops...)
 	}, func() error { return c.again(ctx, &t) })

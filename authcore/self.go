@@ -74,12 +74,19 @@ func (c *Core) Reauthenticate(ctx context.Context, a Actor, sec secret.String) (
 
 // renew puts a new token in the place of the actor's.
 func (c *Core) renew(ctx context.Context, a Actor, w session.Web, entry audit.Entry, more ...store.Op) (SignInResult, error) {
+	old, rev, err := readDirect[session.Web](ctx, c, session.WebKey(a.Domain, a.hash)) // its use may have been written since
+	if err != nil {
+		return SignInResult{}, err
+	}
+	if old == nil {
+		return SignInResult{}, deny(NotSignedIn, "")
+	}
 	token, ops := c.openWeb(a.Domain, w)
 	entry.Session = string(w.ID)
 	ops = append(ops, audit.Op(entry))
-	ops = append(ops, store.Op{Kind: store.Delete, Name: session.WebKey(a.Domain, a.hash).Name, IfRevision: a.rev})
+	ops = append(ops, store.Op{Kind: store.Delete, Name: session.WebKey(a.Domain, a.hash).Name, IfRevision: rev})
 	ops = append(ops, more...)
-	err := c.revoke(ctx, Revocation{Domain: a.Domain, Member: a.Member}, ops...)
+	err = c.revoke(ctx, Revocation{Domain: a.Domain, Member: a.Member}, ops...)
 	if errors.Is(err, store.ErrConflict) {
 		return SignInResult{}, deny(RevisionMismatch, "something changed meanwhile: try again")
 	}
@@ -117,7 +124,11 @@ func (c *Core) ChangePassword(ctx context.Context, a Actor, current, next secret
 	w.ConfirmedAt, w.UsedAt, w.Epochs.Credential = now, now, set.epoch
 	more := append(set.ops, notify.Op(a.Member, notify.Password(false, a.From(), now)))
 	if deleteApps {
-		more = append(more, store.Op{Kind: store.Delete, Name: apppass.Key(a.Domain, a.Member).Name, IfRevision: store.AnyRevision})
+		apps, err := c.withoutApps(ctx, a.Domain, a.Member)
+		if err != nil {
+			return SignInResult{}, err
+		}
+		more = append(more, apps...)
 	}
 	return c.renew(ctx, a, w, c.webEntry(t.person.Member, a.Client, audit.PasswordChange), more...)
 }
