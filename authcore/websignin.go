@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -218,8 +219,10 @@ func (c *Core) SignInPassword(ctx context.Context, client Client, tk, newPasswor
 	if err != nil {
 		return SignInResult{}, err
 	}
-	if _, err := c.o.Ephemeral.Take(ctx, ticketKey(tk)); err != nil {
+	if _, err := c.o.Ephemeral.Take(ctx, ticketKey(tk)); errors.Is(err, store.ErrNotFound) {
 		return SignInResult{}, bad
+	} else if err != nil {
+		return SignInResult{}, broken("take ticket", err)
 	}
 	entry := c.webEntry(person.Member, client, audit.PasswordChange)
 	msg := notify.Op(person.ID, notify.Password(false, client.From(), c.now()))
@@ -273,8 +276,12 @@ func (c *Core) newPassword(ctx context.Context, d member.DomainID, p member.Pers
 	}
 	defer slot.Release()
 	if old != nil && old.Temporary {
-		if same, err := slot.Verify(old.Hash, prepared); err != nil || same {
-			return setting{}, errors.Join(err, rulesBroken([]policy.Rule{policy.SameAsCurrent}))
+		same, err := slot.Verify(old.Hash, prepared)
+		if err != nil {
+			return setting{}, fmt.Errorf("temporary password of member %s: %w", p.ID, err)
+		}
+		if same {
+			return setting{}, rulesBroken([]policy.Rule{policy.SameAsCurrent})
 		}
 	}
 	hash := slot.Hash(prepared)
