@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"latchkey/authcore/store"
 )
@@ -30,6 +31,7 @@ type Cache struct {
 	mu      sync.Mutex
 	entries map[store.Key]entry
 	changes uint64 // batches seen; guarded by mu
+	blind   bool   // the bus is not heard: nothing may be kept; guarded by mu
 
 	hits, misses atomic.Int64
 }
@@ -70,7 +72,7 @@ func (c *Cache) Apply(ctx context.Context, partition string, ops ...store.Op) (i
 	}
 	c.drop(partition, names(ops))
 	if msg, e := json.Marshal(change{Node: c.node, Partition: partition, Revision: rev, Names: names(ops)}); e == nil {
-		_ = c.bus.Publish(ctx, Topic, msg) // a lost message is a gap, which the other side notices
+		_ = c.bus.Publish(context.WithoutCancel(ctx), Topic, msg) // a lost message is a gap, which the other side notices
 	}
 	return rev, err
 }
@@ -93,19 +95,28 @@ func (c *Cache) drop(partition string, names []string) {
 }
 
 // Empty forgets everything: after a gap nothing held may be believed.
-func (c *Cache) Empty() {
+func (c *Cache) Empty() { c.empty(false) }
+
+func (c *Cache) empty(blind bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.changes++
+	c.blind = blind
 	clear(c.entries)
 }
 
-// Run follows the bus until ctx ends, and empties the cache on every gap.
+// retryAfter is the pause between two tries to hear a broken bus.
+const retryAfter = time.Second
+
+// Run follows the bus until ctx ends. On a gap the cache is emptied, and keeps nothing until the bus is heard again.
 func (c *Cache) Run(ctx context.Context) error {
+	defer c.empty(true)
 	for ctx.Err() == nil {
 		ch, err := c.bus.Subscribe(ctx, Topic)
 		if err != nil {
-			return fmt.Errorf("follow changes of records: %w", err)
+			c.empty(true)
+			pause(ctx)
+			continue
 		}
 		c.Empty()
 		for msg := range ch {
@@ -116,8 +127,18 @@ func (c *Cache) Run(ctx context.Context) error {
 				c.drop(m.Partition, m.Names)
 			}
 		}
+		c.empty(true)
 	}
 	return ctx.Err()
+}
+
+func pause(ctx context.Context) {
+	t := time.NewTimer(retryAfter)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }
 
 // Read answers the decoded record at k, shared with others and read-only, and its revision; a nil pointer and revision 0
@@ -168,7 +189,7 @@ func load[T any](ctx context.Context, r store.Records, k store.Key) (*T, store.R
 func (c *Cache) keep(k store.Key, e entry, seen uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.changes != seen {
+	if c.changes != seen || c.blind {
 		return
 	}
 	if len(c.entries) >= c.max {
