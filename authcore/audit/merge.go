@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -19,8 +20,21 @@ type Merger struct {
 	Gather  time.Duration // 0: DefaultGather
 
 	mu    sync.Mutex
-	round *round // that still takes entries; guarded by mu
+	round *round             // that still takes entries; guarded by mu
+	steps map[store.Key]step // records that equal entries go to; guarded by mu
 }
+
+// step is the record of equal entries: named by the time of its first, so that the newest list first.
+type step struct {
+	name  string
+	until time.Time
+}
+
+// maxSteps bounds what is remembered; past it equal entries of an hour may lie in two records.
+const maxSteps = 20_000
+
+// writeFor bounds the write of a round.
+const writeFor = 5 * time.Second
 
 // DefaultGather is short beside the hold of a refusal, and long beside a write.
 const DefaultGather = 20 * time.Millisecond
@@ -40,8 +54,8 @@ type round struct {
 // Add counts e, which happened at e.Time, under key (which must not tell what it was made of) in a record of every.
 func (m *Merger) Add(ctx context.Context, partition string, e Entry, key string, every time.Duration) error {
 	e.Time, e.Last, e.Count = e.Time.UTC(), e.Time.UTC(), 1
-	k := store.Key{Partition: partition, Name: name(e.Time.Truncate(every), key)}
 	m.mu.Lock()
+	k := m.record(partition, e.Time, key, every)
 	r, leads := m.round, false
 	if r == nil {
 		r, leads = &round{entries: make(map[store.Key]*Entry), done: make(chan struct{})}, true
@@ -67,6 +81,27 @@ func (m *Merger) Add(ctx context.Context, partition string, e Entry, key string,
 	}
 }
 
+// record names the record that e goes to. The caller holds mu.
+func (m *Merger) record(partition string, at time.Time, key string, every time.Duration) store.Key {
+	first := at.Truncate(every)
+	id := store.Key{Partition: partition, Name: name(first, key)}
+	if s, ok := m.steps[id]; ok {
+		return store.Key{Partition: partition, Name: s.name}
+	}
+	if m.steps == nil {
+		m.steps = make(map[store.Key]step)
+	}
+	if len(m.steps) >= maxSteps {
+		maps.DeleteFunc(m.steps, func(_ store.Key, s step) bool { return !at.Before(s.until) })
+	}
+	if len(m.steps) >= maxSteps {
+		clear(m.steps)
+	}
+	s := step{name: name(at, key), until: first.Add(every)}
+	m.steps[id] = s
+	return store.Key{Partition: partition, Name: s.name}
+}
+
 // lead closes the round after Gather and writes it, whatever becomes of the leader's own client.
 func (m *Merger) lead(ctx context.Context, r *round) {
 	gather := m.Gather
@@ -77,7 +112,9 @@ func (m *Merger) lead(ctx context.Context, r *round) {
 	m.mu.Lock()
 	m.round = nil
 	m.mu.Unlock()
-	r.err = m.write(context.WithoutCancel(ctx), r.entries)
+	wctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeFor)
+	defer cancel()
+	r.err = m.write(wctx, r.entries)
 	close(r.done)
 }
 
