@@ -156,13 +156,18 @@ func fuzz(ctx context.Context, r *runner, res *result) {
 	list := r.command(ctx, r.goTool, "test", "-json", "-run", "^$", "-list", "^Fuzz", "./...")
 	list.Stderr = os.Stderr
 	out, err := list.Output()
-	if err != nil {
+	if err != nil { // a package does not build; the others are fuzzed all the same
 		res.failed = append(res.failed, fmt.Sprintf("list the fuzz targets: %v", err))
-		return
 	}
 	for line := range strings.Lines(string(out)) {
 		var e event
-		if json.Unmarshal([]byte(line), &e) != nil || !strings.HasPrefix(e.Output, "Fuzz") || ctx.Err() != nil {
+		if json.Unmarshal([]byte(line), &e) != nil || ctx.Err() != nil {
+			continue
+		}
+		if e.Action == "build-output" {
+			fmt.Print(e.Output)
+		}
+		if !strings.HasPrefix(e.Output, "Fuzz") {
 			continue
 		}
 		target := strings.TrimSpace(e.Output)
