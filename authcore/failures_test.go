@@ -105,7 +105,9 @@ func TestRightPasswordAmongRacingOnesCounts(t *testing.T) {
 	name, right := s.address("account"), s.account("account")
 	var wg sync.WaitGroup
 	for i := range 19 {
-		wg.Go(func() { _, _ = s.Authenticate(t.Context(), authtest.AttemptFrom(source(i), "imap", name, fmt.Sprint("wrong ", i))) })
+		wg.Go(func() {
+			_, _ = s.Authenticate(t.Context(), authtest.AttemptFrom(source(i), "imap", name, fmt.Sprint("wrong ", i)))
+		})
 	}
 	for i := range 10 {
 		wg.Go(func() {

@@ -3,12 +3,15 @@ package authcore_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	"latchkey/authcore"
 	"latchkey/authcore/apppass"
+	"latchkey/authcore/member"
+	"latchkey/authcore/secret"
 	"latchkey/authcore/store"
 )
 
@@ -62,4 +65,28 @@ func values(l []store.Record) (v []string) {
 		v = append(v, r.Name+"="+string(r.Value))
 	}
 	return v
+}
+
+func secretOf(s string) secret.String { return secret.New(s) }
+
+// edit changes a record behind the Core's back, as only a test may.
+func (s *stage) edit(t *testing.T, domain, name string, change func(map[string]any)) {
+	t.Helper()
+	k := store.Key{Partition: member.Partition(s.domain(t, domain).ID), Name: name}
+	r, err := s.options.Records.Get(t.Context(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := map[string]any{}
+	if err := json.Unmarshal(r.Value, &v); err != nil {
+		t.Fatal(err)
+	}
+	change(v)
+	p, err := json.Marshal(v)
+	if err == nil {
+		_, err = s.options.Records.Apply(t.Context(), k.Partition, store.Op{Kind: store.Put, Name: name, Value: p, IfRevision: store.AnyRevision})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
