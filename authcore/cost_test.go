@@ -35,9 +35,12 @@ func TestEqualCostOfRefusals(t *testing.T) {
 	s.maxFailures(t, 20)
 	lapsed := s.lapsedAppPassword(t)
 	s.makePasswordless(t, "admin") // an administrator whose temporary password ran out is one too
+	s.administrator(t, "second@old.example")
 	people := []struct{ name, address, secret string }{
+		{"unknown name of the warm-up", "somebody@old.example", "wrong"},
 		{"unknown name", "nobody@old.example", "wrong"},
 		{"wrong password", s.address("account"), "wrong"},
+		{"an administrator, wrong password", "second@old.example", "wrong"},
 		{"suspended, wrong password", s.address("suspended"), "wrong"},
 		{"suspended, right password", s.address("suspended"), s.account("suspended")},
 		{"option on, wrong password", s.address("opted-in"), "wrong"},

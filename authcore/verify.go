@@ -124,9 +124,6 @@ func (c *Core) load(ctx context.Context, s *settling) error {
 		s.subject = c.dir.Shadow(d, s.name)
 	}
 	s.prepared, s.preparedOK = password.Prepare(s.secret)
-	if err := c.slowed(ctx, s); err != nil {
-		return err
-	}
 	f, rev, err := cache.ReadDirect[lockout.Failures](ctx, direct, lockout.Key(d, s.subject))
 	if err != nil {
 		return err
@@ -135,7 +132,7 @@ func (c *Core) load(ctx context.Context, s *settling) error {
 	if f != nil {
 		s.failures = *f
 	}
-	return nil
+	return c.slowed(ctx, s)
 }
 
 func (s *settling) caseNow(now time.Time) lockout.Case {
@@ -301,8 +298,9 @@ func (c *Core) slowed(ctx context.Context, s *settling) error {
 		s.slowed = true
 		return nil
 	}
-	if s.person.Member.Role != member.RoleAdministrator {
-		return nil
+	limit := s.tenant.Policy.Password.MaxFailures
+	if s.person.Member.Role != member.RoleAdministrator || limit == 0 || s.failures.Count+1 < limit {
+		return nil // until the next one may suspend, an administrator costs what everybody costs
 	}
 	others, err := c.dir.OtherActiveAdministrators(ctx, s.tenant.Domain.ID, s.person.ID)
 	if err != nil {
