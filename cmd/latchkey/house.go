@@ -36,6 +36,7 @@ type house struct {
 	signer  *oidc.Signer
 	db      *sqlite.DB
 	core    *authcore.Core
+	auth    proxy.Authenticator // the core, counted
 	certs   *proxy.Certificates
 	live    *proxy.Live
 	relay   *relay.Relay
@@ -139,14 +140,15 @@ func (h *house) buildDoors(cfg *configs.Config) (err error) {
 		}
 	}
 	metrics := proxy.NewMetrics(h.metrics)
+	h.auth = metrics.Counting(h.core)
 	h.live = proxy.NewLive()
 	h.relay = relay.New(relay.Settings{Idle: cfg.Limits.IdleTimeout})
 	h.server = proxy.NewServer(proxy.Options{
-		Auth: h.core, Dialer: h, Live: h.live, Relay: h.relay, MaxConnections: most, MaxPerSource: cfg.Limits.PerSource,
+		Auth: h.auth, Dialer: h, Live: h.live, Relay: h.relay, MaxConnections: most, MaxPerSource: cfg.Limits.PerSource,
 		Metrics: metrics, Log: h.log,
 	})
 	h.door = dav.New(dav.Options{
-		Auth: metrics.Counting(h.core), Live: h.live, Drain: cfg.Limits.DrainTimeout, Log: h.log,
+		Auth: h.auth, Live: h.live, Drain: cfg.Limits.DrainTimeout, Log: h.log,
 		Upstream: func(name string) (dav.Upstream, error) { return h.snapshot().pool.HTTP(name) },
 	})
 	h.countCore()

@@ -270,11 +270,11 @@ func (h *house) protocol(name string, l configs.Listener) (implicit *tls.Config,
 	offer := func(authcore.ConnInfo) []string { return h.offer(name, l.Protocol) }
 	switch l.Protocol {
 	case configs.IMAP:
-		return conf, imap.New(imap.Options{Auth: h.core, StartTLS: start, Offer: offer, Hostname: cfg.Hostname})
+		return conf, imap.New(imap.Options{Auth: h.auth, StartTLS: start, Offer: offer, Hostname: cfg.Hostname})
 	case configs.POP3:
-		return conf, pop3.New(pop3.Options{Auth: h.core, StartTLS: start, Offer: offer, Hostname: cfg.Hostname})
+		return conf, pop3.New(pop3.Options{Auth: h.auth, StartTLS: start, Offer: offer, Hostname: cfg.Hostname})
 	default:
-		return conf, smtp.New(smtp.Options{Authenticator: h.core, TLS: start, Offer: offer, Hostname: cfg.Hostname, AllowAnySender: l.AnySender})
+		return conf, smtp.New(smtp.Options{Authenticator: h.auth, TLS: start, Offer: offer, Hostname: cfg.Hostname, AllowAnySender: l.AnySender})
 	}
 }
 
