@@ -135,7 +135,8 @@ func settled(out string, e Endpoint) []string {
 	var lines []string
 	for line := range strings.Lines(out) {
 		line = substitute(strings.TrimRight(line, "\r\n"), imapSubstitutions)
-		lines = append(lines, strings.ReplaceAll(line, e.User, "USER"))
+		line = strings.ReplaceAll(line, e.User, "USER")
+		lines = append(lines, strings.ReplaceAll(line, "USER at 127.0.0.1:", "USER at localhost:"))
 	}
 	return lines
 }

@@ -123,7 +123,7 @@ func mpop(d *DovecotServer) func(testing.TB, Endpoint) []string {
 		c.run("mpop", "-C", file)
 		notes := c.messages("mail")
 		again, err := c.try("mpop", "-C", file)
-		return append(notes, fmt.Sprintf("again: %v %s", err, strings.ReplaceAll(again, e.User, "USER")))
+		return append(notes, fmt.Sprintf("again: %v %s", err, strings.Join(settled(again, e), "\n")))
 	}
 }
 

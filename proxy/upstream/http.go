@@ -84,7 +84,7 @@ func (s *server) newTransport(cfg *tls.Config) *http.Transport {
 		MaxConnsPerHost:        maxConns,
 		IdleConnTimeout:        keepIdle,
 		ResponseHeaderTimeout:  responseTimeout,
-		ExpectContinueTimeout:  time.Second, // RFC 9110 section 10.1.1: a client does not wait for ever
+		ExpectContinueTimeout:  300 * time.Millisecond, // RFC 9110 section 10.1.1: clients wait a second before they send unasked
 		MaxResponseHeaderBytes: maxResponseHeaders,
 	}
 }
