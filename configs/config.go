@@ -1,0 +1,137 @@
+// Package configs is the static configuration: listeners, keys, the data folder, upstreams and who may use them. It is
+// read strictly: an unknown key, a wrong type and a value out of bounds are each told with file, line, key and mend, all
+// at once. What administrators change is no configuration but a record (package policy).
+package configs
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is the file. Every key stands in latchkey.yaml, with its why.
+type Config struct {
+	Data         string              `yaml:"data"`
+	Keys         string              `yaml:"keys"`
+	Hostname     string              `yaml:"hostname"`
+	Cutoff       time.Time           `yaml:"cutoff"`
+	Log          Log                 `yaml:"log"`
+	Certificates []Certificate       `yaml:"certificates"`
+	Listeners    []Listener          `yaml:"listeners"`
+	Ops          Ops                 `yaml:"ops"`
+	Tokens       Tokens              `yaml:"tokens"`
+	Upstreams    map[string]Upstream `yaml:"upstreams"`
+	Limits       Limits              `yaml:"limits"`
+
+	path  string
+	lines map[string]int // of every key, by its path
+}
+
+// Log says what is logged and how, to standard error.
+type Log struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// Certificate is a chain and its key, in PEM files; the name that a client asks for (SNI) chooses one.
+type Certificate struct {
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+// Listener is one address with the protocol spoken there.
+type Listener struct {
+	Name          string         `yaml:"name"`
+	Protocol      string         `yaml:"protocol"` // imap, smtp, pop3, dav, api
+	Address       string         `yaml:"address"`  // host:port, or systemd:NAME
+	TLS           string         `yaml:"tls"`      // implicit, starttls
+	Doors         []string       `yaml:"doors"`    // dav: caldav, carddav
+	ProxyFrom     []netip.Prefix `yaml:"proxy_protocol_from"`
+	DefaultDomain string         `yaml:"default_domain"`
+	Upstreams     []string       `yaml:"upstreams"`    // that its members may be led to: what it offers before sign-in
+	AnySender     bool           `yaml:"any_sender"`   // smtp
+	ContextPath   string         `yaml:"context_path"` // dav
+}
+
+// Ops is the private listener.
+type Ops struct {
+	Address string `yaml:"address"`
+}
+
+// Tokens are those that sign members in at upstreams with sign_in token, basic or bearer.
+type Tokens struct {
+	Issuer string `yaml:"issuer"`
+}
+
+// Upstream is a real server.
+type Upstream struct {
+	Protocol              string   `yaml:"protocol"` // imap, smtp, pop3, http
+	Addresses             []string `yaml:"addresses"`
+	TLS                   TLS      `yaml:"tls"`
+	SignIn                string   `yaml:"sign_in"`
+	Master                string   `yaml:"master"`
+	SecretFile            string   `yaml:"secret_file"`
+	Audience              string   `yaml:"audience"`
+	Header                string   `yaml:"header"`
+	BasicUser             string   `yaml:"basic_user"`
+	Facts                 string   `yaml:"facts"`
+	User                  string   `yaml:"user"` // address, id
+	AuthenticatesOnlyDoor bool     `yaml:"authenticates_only_door"`
+	ProbeUser             string   `yaml:"probe_user"`
+	Domains               []string `yaml:"domains"`
+}
+
+// TLS says how the way to an upstream is protected.
+type TLS struct {
+	Mode       string `yaml:"mode"` // tls, starttls, none
+	CAFile     string `yaml:"ca_file"`
+	ServerName string `yaml:"server_name"`
+	CertFile   string `yaml:"cert_file"`
+	KeyFile    string `yaml:"key_file"`
+	Insecure   bool   `yaml:"insecure"`
+}
+
+// Limits bound what clients can take.
+type Limits struct {
+	Hold             time.Duration `yaml:"hold"`
+	HashSlots        int           `yaml:"hash_slots"`
+	HashMemoryKiB    int           `yaml:"hash_memory_kib"`
+	HashTime         int           `yaml:"hash_time"`
+	PerMemberAndDoor int           `yaml:"per_member_and_door"`
+	PerSource        int           `yaml:"per_source"`
+	Connections      int           `yaml:"connections"`
+	IdleTimeout      time.Duration `yaml:"idle_timeout"`
+	DrainTimeout     time.Duration `yaml:"drain_timeout"`
+	CacheEntries     int           `yaml:"cache_entries"`
+}
+
+// The protocols of listeners.
+const (
+	IMAP = "imap"
+	SMTP = "smtp"
+	POP3 = "pop3"
+	DAV  = "dav"
+	API  = "api"
+)
+
+// When TLS begins at a listener.
+const (
+	Implicit = "implicit"
+	StartTLS = "starttls"
+)
+
+// Default is what holds for keys that the file leaves out.
+func Default() Config {
+	return Config{
+		Data: "/var/lib/latchkey", Keys: "/etc/latchkey/keys.json",
+		Cutoff: time.Date(2022, 10, 13, 0, 0, 0, 0, time.FixedZone("", 9*3600)),
+		Log:    Log{Level: "info", Format: "text"},
+		Ops:    Ops{Address: "127.0.0.1:9143"},
+		Limits: Limits{
+			Hold: 2 * time.Second, HashMemoryKiB: 19456, HashTime: 2, PerMemberAndDoor: 20, PerSource: 50, IdleTimeout: 32 * time.Minute,
+			DrainTimeout: 30 * time.Second,
+		},
+	}
+}
+
+// Path is the file that the configuration was read from.
+func (c *Config) Path() string { return c.path }

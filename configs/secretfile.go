@@ -1,0 +1,56 @@
+package configs
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"latchkey/authcore/secret"
+)
+
+// maxSecret bounds a file with one secret in it: a token of an HTTP server is the longest, and has less than that.
+const maxSecret = 4096
+
+// Secret reads the upstream's secret: the first line of its file. It is empty where there is no file. An error names the
+// file and never what is in it.
+func (u Upstream) Secret() (secret.String, error) {
+	if u.SecretFile == "" {
+		return secret.String{}, nil
+	}
+	if err := private(u.SecretFile); err != nil {
+		return secret.String{}, err
+	}
+	f, err := os.Open(u.SecretFile)
+	if err != nil {
+		return secret.String{}, err
+	}
+	defer f.Close()
+	p, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err != nil {
+		return secret.String{}, fmt.Errorf("read %s: %w", u.SecretFile, err)
+	}
+	if len(p) > maxSecret {
+		return secret.String{}, fmt.Errorf("%s has over %d bytes: it must hold one line", u.SecretFile, maxSecret)
+	}
+	line, _, _ := strings.Cut(string(p), "\n")
+	if line = strings.TrimSuffix(line, "\r"); line == "" {
+		return secret.String{}, fmt.Errorf("%s is empty: its first line is the secret", u.SecretFile)
+	}
+	return secret.New(line), nil
+}
+
+// private refuses what others than owner and group may read, and what would never end.
+func private(file string) error {
+	st, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	if !st.Mode().IsRegular() {
+		return fmt.Errorf("%s is no plain file", file)
+	}
+	if st.Mode().Perm()&0o007 != 0 {
+		return fmt.Errorf("%s has mode %04o, so that everybody may read or change it: run chmod o= on it", file, st.Mode().Perm())
+	}
+	return nil
+}
