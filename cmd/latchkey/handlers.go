@@ -1,6 +1,51 @@
 package main
 
-import "net/http"
+import (
+	"context"
+	"errors"
+	"net/http"
 
-func (h *house) opsHandler() http.Handler { return http.NewServeMux() }
-func (h *house) apiHandler() http.Handler { return http.NewServeMux() }
+	"latchkey/policy/admin"
+	"latchkey/policy/api"
+	"latchkey/policy/ops"
+	"latchkey/policy/self"
+)
+
+// opsHandler is the private listener's.
+func (h *house) opsHandler() http.Handler {
+	return ops.New(ops.Options{
+		Log: h.log, Metrics: h.metrics, Level: h.level,
+		Ready: []ops.Check{
+			{Name: "records", Check: h.storeReads},
+			{Name: "upstreams", Check: h.anyUpstreamWell},
+		},
+		Upstreams: func(context.Context) any { return h.snapshot().pool.Health() },
+	})
+}
+
+// apiHandler is the API's.
+func (h *house) apiHandler() http.Handler {
+	return api.New(api.Options{Core: h.core, Log: h.log, Metrics: api.NewMetrics(h.metrics), JWKS: h.signer.JWKS}, self.Register, admin.Register)
+}
+
+// storeReads: the store answers.
+func (h *house) storeReads(ctx context.Context) error {
+	_, _, err := readUsedKeys(ctx, h.db)
+	return err
+}
+
+// anyUpstreamWell: with one of several upstreams down this node still serves the others' members, and another node would
+// serve no more; with none it is of no use. Each one's health stands at /upstreams.
+func (h *house) anyUpstreamWell(context.Context) error {
+	ill := false
+	for _, u := range h.snapshot().pool.Health() {
+		if u.Well || u.Probed.IsZero() {
+			return nil
+		}
+		ill = true
+	}
+	if ill {
+		return errors.New("no upstream is well")
+	}
+	return nil
+}

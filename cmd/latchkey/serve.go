@@ -27,7 +27,6 @@ import (
 	"latchkey/proxy/imap"
 	"latchkey/proxy/pop3"
 	"latchkey/proxy/smtp"
-	"latchkey/proxy/upstream"
 )
 
 func serveCommand(ctx context.Context, p program, args []string) error {
@@ -329,28 +328,6 @@ func (h *house) serveHTTP(ctx context.Context, ln net.Listener, handler http.Han
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
-	return err
-}
-
-// upstreamsWell is a readiness check: it names the upstreams that are not well.
-func (h *house) upstreamsWell(context.Context) error {
-	var ill []string
-	for _, u := range h.snapshot().pool.Health() {
-		if !u.Well && !u.Probed.IsZero() {
-			ill = append(ill, u.Upstream)
-		}
-	}
-	if len(ill) > 0 {
-		return fmt.Errorf("not well: %s", strings.Join(ill, ", "))
-	}
-	return nil
-}
-
-func (h *house) health() []upstream.Health { return h.snapshot().pool.Health() }
-
-// storeReads is a readiness check: the store answers.
-func (h *house) storeReads(ctx context.Context) error {
-	_, _, err := readUsedKeys(ctx, h.db)
 	return err
 }
 
