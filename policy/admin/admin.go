@@ -26,12 +26,12 @@ const (
 
 type service struct{ core *authcore.Core }
 
-// byDomain is an operation on one domain.
-type byDomain struct {
+// OnDomain is an operation on one domain. It is exported because huma looks into exported fields alone.
+type OnDomain struct {
 	Domain string `path:"domain" maxLength:"253" example:"example.org"`
 }
 
-// byAddress is an operation on one member.
-type byAddress struct {
+// OnMember is an operation on one member.
+type OnMember struct {
 	Address string `path:"address" maxLength:"320" example:"ann@example.org" doc:"The member's address or an alias"`
 }

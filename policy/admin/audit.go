@@ -25,7 +25,7 @@ func (s service) audit(k *api.Kit) {
 }
 
 type auditQuery struct {
-	byDomain
+	OnDomain
 	api.Page
 	Actions []string  `query:"action" maxItems:"50" doc:"Any of these"`
 	Reasons []string  `query:"reason" maxItems:"50" doc:"Any of these"`

@@ -24,11 +24,11 @@ func (s service) credentials(k *api.Kit) {
 
 // one is one thing of a member's.
 type one struct {
-	byAddress
+	OnMember
 	ID string `path:"id" maxLength:"64"`
 }
 
-func (s service) appPasswords(ctx context.Context, a authcore.Actor, in *byAddress) (*api.Reply[api.List[api.AppPassword]], error) {
+func (s service) appPasswords(ctx context.Context, a authcore.Actor, in *OnMember) (*api.Reply[api.List[api.AppPassword]], error) {
 	l, err := s.core.AppPasswordsOf(ctx, a, in.Address)
 	if err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func (s service) deleteAppPassword(ctx context.Context, a authcore.Actor, in *on
 	return nil, s.core.DeleteAppPasswordOf(ctx, a, in.Address, in.ID)
 }
 
-func (s service) sessions(ctx context.Context, a authcore.Actor, in *byAddress) (*api.Reply[api.List[api.Session]], error) {
+func (s service) sessions(ctx context.Context, a authcore.Actor, in *OnMember) (*api.Reply[api.List[api.Session]], error) {
 	l, err := s.core.SessionsOf(ctx, a, in.Address)
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func (s service) sessions(ctx context.Context, a authcore.Actor, in *byAddress) 
 	return api.SessionsOf(l), nil
 }
 
-func (s service) endSessions(ctx context.Context, a authcore.Actor, in *byAddress) (*api.None, error) {
+func (s service) endSessions(ctx context.Context, a authcore.Actor, in *OnMember) (*api.None, error) {
 	return nil, s.core.EndSessions(ctx, a, in.Address)
 }
 

@@ -71,7 +71,7 @@ func (s service) createDomain(ctx context.Context, a authcore.Actor, in *newDoma
 	return &api.Reply[Domain]{Body: domainOf(v)}, nil
 }
 
-func (s service) domain(ctx context.Context, a authcore.Actor, in *byDomain) (*api.Reply[Domain], error) {
+func (s service) domain(ctx context.Context, a authcore.Actor, in *OnDomain) (*api.Reply[Domain], error) {
 	v, err := s.core.Domain(ctx, a, in.Domain)
 	if err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func (s service) domain(ctx context.Context, a authcore.Actor, in *byDomain) (*a
 }
 
 type domainChange struct {
-	byDomain
+	OnDomain
 	Body struct {
 		Closed    *bool             `json:"closed,omitempty"`
 		CreatedAt *time.Time        `json:"created_at,omitempty"`

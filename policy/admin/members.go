@@ -26,7 +26,7 @@ func (s service) members(k *api.Kit) {
 }
 
 type memberQuery struct {
-	byDomain
+	OnDomain
 	api.Page
 	Text string `query:"q" maxLength:"200" doc:"Part of an address, an alias or a name"`
 }
@@ -54,7 +54,7 @@ func contacts(l []NewContact) []member.Contact {
 }
 
 type newMember struct {
-	byDomain
+	OnDomain
 	Body struct {
 		Address      string       `json:"address" maxLength:"1024"`
 		Name         string       `json:"name,omitempty" maxLength:"1024"`
@@ -84,7 +84,7 @@ func (s service) createMember(ctx context.Context, a authcore.Actor, in *newMemb
 	return &api.Tagged[CreatedMember]{ETag: api.Tag(p.Revision), Body: v}, nil
 }
 
-func (s service) member(ctx context.Context, a authcore.Actor, in *byAddress) (*api.Tagged[api.Member], error) {
+func (s service) member(ctx context.Context, a authcore.Actor, in *OnMember) (*api.Tagged[api.Member], error) {
 	return tagged(s.core.MemberOf(ctx, a, in.Address))
 }
 
@@ -96,7 +96,7 @@ func tagged(p authcore.Profile, err error) (*api.Tagged[api.Member], error) {
 }
 
 type memberChange struct {
-	byAddress
+	OnMember
 	api.IfMatch
 	Body struct {
 		Name        *string       `json:"name,omitempty" maxLength:"1024"`
@@ -123,6 +123,6 @@ func (s service) updateMember(ctx context.Context, a authcore.Actor, in *memberC
 	return tagged(s.core.UpdateMember(ctx, a, in.Address, ch, over))
 }
 
-func (s service) deleteMember(ctx context.Context, a authcore.Actor, in *byAddress) (*api.None, error) {
+func (s service) deleteMember(ctx context.Context, a authcore.Actor, in *OnMember) (*api.None, error) {
 	return nil, s.core.DeleteMember(ctx, a, in.Address)
 }

@@ -16,7 +16,7 @@ func (s service) policies(k *api.Kit) {
 		Summary: "Save a whole policy over the one that was read (If-Match); it signs nobody out"}, s.setPolicy)
 }
 
-func (s service) policy(ctx context.Context, a authcore.Actor, in *byDomain) (*api.Tagged[policy.Policy], error) {
+func (s service) policy(ctx context.Context, a authcore.Actor, in *OnDomain) (*api.Tagged[policy.Policy], error) {
 	p, rev, err := s.core.Policy(ctx, a, in.Domain)
 	if err != nil {
 		return nil, err
@@ -25,7 +25,7 @@ func (s service) policy(ctx context.Context, a authcore.Actor, in *byDomain) (*a
 }
 
 type newPolicy struct {
-	byDomain
+	OnDomain
 	api.IfMatch
 	Body policy.Policy
 }

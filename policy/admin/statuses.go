@@ -20,20 +20,20 @@ func (s service) statuses(k *api.Kit) {
 		Summary: "Give a member a temporary password; it is in this answer and never seen again"}, s.resetPassword)
 }
 
-func (s service) suspend(ctx context.Context, a authcore.Actor, in *byAddress) (*api.Tagged[api.Member], error) {
+func (s service) suspend(ctx context.Context, a authcore.Actor, in *OnMember) (*api.Tagged[api.Member], error) {
 	return tagged(s.core.Suspend(ctx, a, in.Address))
 }
 
-func (s service) lift(ctx context.Context, a authcore.Actor, in *byAddress) (*api.Tagged[api.Member], error) {
+func (s service) lift(ctx context.Context, a authcore.Actor, in *OnMember) (*api.Tagged[api.Member], error) {
 	return tagged(s.core.Lift(ctx, a, in.Address))
 }
 
-func (s service) signOut(ctx context.Context, a authcore.Actor, in *byAddress) (*api.Tagged[api.Member], error) {
+func (s service) signOut(ctx context.Context, a authcore.Actor, in *OnMember) (*api.Tagged[api.Member], error) {
 	return tagged(s.core.SignOutEverywhere(ctx, a, in.Address))
 }
 
 type reset struct {
-	byAddress
+	OnMember
 	Body *resetWishes
 }
 
