@@ -27,6 +27,7 @@ type rule struct {
 }
 
 var rules = []rule{
+	{"latchkey", nil, "the root of the module has tests alone"},
 	{"policy", nil, "pure values, that any part may hold"},
 	{"authcore/secret", nil, "a secret that does not print must not depend on what might print it"},
 	{"authcore/store", nil, "the contract of storage knows nobody who stores"},
