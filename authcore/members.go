@@ -316,21 +316,22 @@ func (c *Core) UpdateMember(ctx context.Context, a Actor, address string, ch Mem
 	if err != nil {
 		return Profile{}, err
 	}
-	if ifRevision != 0 && ifRevision != t.person.Revision {
-		return Profile{}, deny(RevisionMismatch, "the member was changed meanwhile: read again")
+	if err := over(t, ifRevision); err != nil {
+		return Profile{}, err
 	}
 	if ch.Restore {
-		if err := c.restore(ctx, a, &t); err != nil {
+		if err := c.restore(ctx, a, &t, ifRevision); err != nil {
 			return Profile{}, err
 		}
+		ifRevision = 0 // it held, and the revision has risen by this very change
+	}
+	if err := c.updateMember(ctx, a, &t, ch, ifRevision); err != nil {
+		return Profile{}, err
 	}
 	if ch.MustChange != nil {
 		if err := c.setMustChange(ctx, t, *ch.MustChange); err != nil {
 			return Profile{}, err
 		}
-	}
-	if err := c.updateMember(ctx, a, &t, ch); err != nil {
-		return Profile{}, err
 	}
 	fresh, err := c.dir.PersonByID(ctx, t.domain(), t.person.ID)
 	if err != nil || fresh.Member == nil {
@@ -339,7 +340,16 @@ func (c *Core) UpdateMember(ctx context.Context, a Actor, address string, ch Mem
 	return c.MemberOf(ctx, a, fresh.Member.Address())
 }
 
-func (c *Core) updateMember(ctx context.Context, a Actor, t *target, ch MemberChange) error {
+// over refuses a change that is meant over another revision than t's; 0 is meant over any. It is asked anew whenever t was
+// read anew.
+func over(t target, ifRevision int64) error {
+	if ifRevision != 0 && ifRevision != t.person.Revision {
+		return deny(RevisionMismatch, "the member was changed meanwhile: read again")
+	}
+	return nil
+}
+
+func (c *Core) updateMember(ctx context.Context, a Actor, t *target, ch MemberChange, ifRevision int64) error {
 	if ch.Name == nil && ch.Aliases == nil && ch.Role == nil && ch.Contacts == nil && ch.ClosedDoors == nil {
 		return nil
 	}
@@ -365,6 +375,9 @@ func (c *Core) updateMember(ctx context.Context, a Actor, t *target, ch MemberCh
 		addresses = append(addresses, others...)
 	}
 	return c.changeMember(ctx, a, t, audit.MemberUpdate, func(m *member.Member) error {
+		if err := over(*t, ifRevision); err != nil {
+			return err
+		}
 		set(&m.Role, ch.Role)
 		set(&m.Contacts, ch.Contacts)
 		if ch.Aliases != nil {
@@ -491,8 +504,11 @@ func (c *Core) act(ctx context.Context, a Actor, address string, action audit.Ac
 	return c.MemberOf(ctx, a, address)
 }
 
-func (c *Core) restore(ctx context.Context, a Actor, t *target) error {
+func (c *Core) restore(ctx context.Context, a Actor, t *target, ifRevision int64) error {
 	return c.changeMember(ctx, a, t, audit.MemberRestore, func(m *member.Member) error {
+		if err := over(*t, ifRevision); err != nil {
+			return err
+		}
 		if m.Status != member.Deleted || c.now().Sub(m.DeletedAt) >= member.RestorableFor {
 			return deny(NotDeleted, "only a member deleted within 7 days can be restored")
 		}
