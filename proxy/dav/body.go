@@ -24,6 +24,8 @@ type body struct {
 	renewed time.Time // when the deadline was set; owned by the reader
 	taken   atomic.Int64
 
+	complete atomic.Bool // the client has sent all of it
+
 	mu       sync.Mutex
 	err      error       // other than io.EOF; guarded by mu
 	trailers http.Header // as the upstream will get them; filled by the reader before io.EOF; nil: none
@@ -68,6 +70,7 @@ func (b *body) Read(p []byte) (int, error) {
 // ended lets the wait for the answer last, and hands the trailers on.
 func (b *body) ended() {
 	_ = b.p.w.control.SetReadDeadline(time.Time{}) // only fails where there is no connection
+	b.complete.Store(true)
 	for name := range b.trailers {
 		b.trailers[name] = b.p.r.Trailer[name]
 	}

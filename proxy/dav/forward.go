@@ -127,6 +127,11 @@ func (p *passage) answered(res *http.Response) error {
 	if location := res.Header.Get("Location"); location != "" {
 		res.Header.Set("Location", p.place.outward(location))
 	}
+	if p.body != nil && !p.body.complete.Load() && p.r.ProtoMajor < 2 {
+		// The answer came first. What is left of the request would be read as the next one, so the connection ends here,
+		// and the client is told: RFC 9112 section 9.6.
+		res.Header.Set("Connection", "close")
+	}
 	return nil
 }
 
