@@ -10,11 +10,15 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"latchkey/authcore"
@@ -31,6 +35,7 @@ type demoOptions struct {
 	ports    string
 	describe string
 	hold     time.Duration
+	log      string
 }
 
 func demoCommand(ctx context.Context, p program, args []string) error {
@@ -40,6 +45,7 @@ func demoCommand(ctx context.Context, p program, args []string) error {
 	f.StringVar(&o.ports, "ports", "fixed", "fixed, or auto for free ports, so that many demos run side by side")
 	f.StringVar(&o.describe, "describe", "", "`file` (0600) to write people, passwords and addresses to, as JSON, once every listener accepts")
 	f.DurationVar(&o.hold, "hold", 2*time.Second, "how long a refusal is held back")
+	f.StringVar(&o.log, "log", "warn", "`level` of the log: debug, info, warn or error")
 	words, err := parse(f, args)
 	if err != nil {
 		return err
@@ -47,6 +53,11 @@ func demoCommand(ctx context.Context, p program, args []string) error {
 	if len(words) > 0 || o.ports != "fixed" && o.ports != "auto" {
 		return misused("-ports must be fixed or auto, and nothing stands alone")
 	}
+	if err := new(slog.Level).UnmarshalText([]byte(o.log)); err != nil {
+		return misused("-log must be debug, info, warn or error")
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal was closed: what the folder holds must not stay
+	defer stop()
 	return runDemo(ctx, p, o)
 }
 
@@ -62,6 +73,9 @@ type demoHouse struct {
 }
 
 func runDemo(ctx context.Context, p program, o demoOptions) error {
+	if err := takeAway(o.describe); err != nil {
+		return err
+	}
 	dir, remove, err := demoFolder(o.data)
 	if err != nil {
 		return err
@@ -72,14 +86,30 @@ func runDemo(ctx context.Context, p program, o demoOptions) error {
 		return err
 	}
 	defer d.closeBehind()
-	return d.h.run(ctx, d.socks, nil, func() {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var described error
+	err = d.h.run(ctx, d.socks, nil, func() {
 		d.print(p.out)
-		if o.describe != "" {
-			if err := d.describe(o.describe); err != nil {
-				fmt.Fprintf(p.err, "latchkey demo: describe: %v\n", err)
-			}
+		if o.describe == "" {
+			return
+		}
+		if described = d.describe(o.describe); described != nil {
+			stop() // whoever waits for the description would wait for ever
 		}
 	})
+	return errors.Join(described, err)
+}
+
+// takeAway removes the description of an earlier run, so that nobody takes it for this one's.
+func takeAway(file string) error {
+	if file == "" {
+		return nil
+	}
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("describe: %w", err)
+	}
+	return nil
 }
 
 func demoFolder(data string) (dir string, remove func(), err error) {
@@ -94,37 +124,40 @@ func demoFolder(data string) (dir string, remove func(), err error) {
 	return dir, func() { _ = os.RemoveAll(dir) }, err
 }
 
-func newDemo(ctx context.Context, p program, dir string, o demoOptions) (d *demoHouse, err error) {
-	d = &demoHouse{dir: dir}
-	defer func() {
-		if err != nil {
-			d.closeBehind()
-		}
-	}()
-	if err = demoCertificate(dir); err != nil {
+func newDemo(ctx context.Context, p program, dir string, o demoOptions) (*demoHouse, error) {
+	d := &demoHouse{dir: dir}
+	if err := d.build(ctx, p, o); err != nil {
+		d.closeBehind()
 		return nil, err
 	}
+	return d, nil
+}
+
+func (d *demoHouse) build(ctx context.Context, p program, o demoOptions) error {
+	if err := demoCertificate(d.dir); err != nil {
+		return err
+	}
 	master := secret.New(rand.Text())
-	if err = os.WriteFile(filepath.Join(dir, "master"), []byte(master.Reveal()+"\n"), 0o600); err != nil {
-		return nil, err
+	if err := os.WriteFile(filepath.Join(d.dir, "master"), []byte(master.Reveal()+"\n"), 0o600); err != nil {
+		return err
 	}
 	upstreams, err := d.startBehind(master)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	cfg := demoConfig(dir, upstreams, o)
+	cfg := demoConfig(d.dir, upstreams, o)
 	if d.socks, err = listen(cfg); err != nil {
-		return nil, err
+		return err
 	}
 	if d.h, err = build(ctx, cfg, p.err); err != nil {
 		d.socks.close()
-		return nil, err
+		return err
 	}
-	if err = d.seed(ctx); err != nil {
+	if err := d.seed(ctx); err != nil {
 		d.socks.close()
-		return nil, errors.Join(err, d.h.close())
+		return errors.Join(err, d.h.close())
 	}
-	return d, nil
+	return nil
 }
 
 // startBehind starts the servers behind the doors on free ports of loopback.
@@ -134,6 +167,11 @@ func (d *demoHouse) startBehind(master secret.String) (map[string]string, error)
 	if err != nil {
 		return nil, err
 	}
+	return d.listenBehind()
+}
+
+// listenBehind answers where they listen, by protocol.
+func (d *demoHouse) listenBehind() (map[string]string, error) {
 	at := map[string]string{}
 	d.dav = &http.Server{Handler: d.behind.DAV(), ReadHeaderTimeout: headerWithin, IdleTimeout: idleHTTP}
 	for name, serve := range map[string]func(net.Listener) error{
@@ -181,10 +219,10 @@ const demoOpsPort = 10445
 func demoConfig(dir string, upstreams map[string]string, o demoOptions) *configs.Config {
 	c := configs.Default()
 	c.Data, c.Keys, c.Hostname = filepath.Join(dir, "data"), filepath.Join(dir, "keys.json"), "localhost"
-	c.Log.Level = "warn"
+	c.Log.Level = o.log
 	c.Certificates = []configs.Certificate{{CertFile: filepath.Join(dir, "server.pem"), KeyFile: filepath.Join(dir, "server.key")}}
 	c.Limits.Hold = o.hold
-	c.Limits.DrainTimeout = 5 * time.Second
+	c.Limits.DrainTimeout = 15 * time.Second // an idle session hears BYE when it was quiet for 10 s
 	address := func(port int) string {
 		if o.ports == "auto" {
 			port = 0

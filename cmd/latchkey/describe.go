@@ -84,7 +84,10 @@ func (d *demoHouse) describe(path string) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(path, append(p, '\n'), 0o600)
+	if err := replaceFile(path, append(p, '\n'), 0o600); err != nil {
+		return fmt.Errorf("describe: %w", err)
+	}
+	return nil
 }
 
 // peopleFile keeps the demo's passwords beside its data, for the next start with the same folder.
@@ -101,7 +104,7 @@ func (d *demoHouse) keepPeople() error {
 func (d *demoHouse) foundPeople() error {
 	p, err := os.ReadFile(filepath.Join(d.dir, peopleFile))
 	if err != nil {
-		return fmt.Errorf("the folder was used before, but says nothing of its people: %w", err)
+		return fmt.Errorf("the folder was used before, but says nothing of its people (empty it and start again): %w", err)
 	}
 	var l []person
 	if err := json.Unmarshal(p, &l); err != nil {
