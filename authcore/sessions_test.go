@@ -38,11 +38,18 @@ func (s *stage) stands(t *testing.T, st authcore.Standing) bool {
 	return ok
 }
 
-// What ends which sessions: of "account" (account password) at imap and smtp, of "opted-in" (app password) at imap.
-func TestWhatEndsSessions(t *testing.T) {
+// left says which sessions stand: of "account" (account password) at imap and smtp, of "opted-in" (app password) at imap.
+type left struct{ imap, smtp, app bool }
+
+type ending struct {
+	name string
+	do   func(t *testing.T, s *stage) error
+	want left
+}
+
+func endings() []ending {
 	op := authtest.Operator()
 	shut, smtp, noIMAP, nobody := true, []string{"smtp"}, []string{"smtp", "pop3", "caldav", "carddav"}, []string{}
-	type left struct{ imap, smtp, app bool }
 	all := left{true, true, true}
 	update := func(c authcore.MemberChange, states ...string) func(*testing.T, *stage) error {
 		return func(t *testing.T, s *stage) (err error) {
@@ -60,11 +67,7 @@ func TestWhatEndsSessions(t *testing.T) {
 			return err
 		}
 	}
-	for _, c := range []struct {
-		name string
-		do   func(t *testing.T, s *stage) error
-		want left
-	}{
+	return []ending{
 		{"nothing", func(*testing.T, *stage) error { return nil }, all},
 		{"suspension", func(t *testing.T, s *stage) error {
 			_, err := s.Suspend(t.Context(), op, s.address("account"))
@@ -134,7 +137,12 @@ func TestWhatEndsSessions(t *testing.T) {
 			}
 			return s.EndSession(t.Context(), op, s.address("opted-in"), l.Doors[0].ID)
 		}, left{imap: true, smtp: true}},
-	} {
+	}
+}
+
+func TestWhatEndsSessions(t *testing.T) {
+	all := left{true, true, true}
+	for _, c := range endings() {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStage(t, nil)
 			imap, smtp := s.open(t, "imap", s.address("account"), s.account("account")), s.open(t, "smtp", s.address("account"), s.account("account"))
