@@ -14,7 +14,7 @@ import (
 
 // leg is one side of a session. One goroutine writes to it.
 type leg struct {
-	name  string
+	name  Side
 	conn  net.Conn
 	ahead []byte       // read before the hand-over, not yet relayed; owned by the reader
 	came  atomic.Int64 // octets taken from it

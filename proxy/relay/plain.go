@@ -14,16 +14,17 @@ func (s *Session) pump(from, to *leg) {
 		p, err := src.next()
 		switch {
 		case err == io.EOF:
-			if !s.halfClose(to) {
+			s.half(from)
+			if !to.closeWrite() {
 				s.fail(nil)
 			}
 			return
 		case err != nil:
-			s.fail(fmt.Errorf("read from %s: %w", from.name, err))
+			s.lose(from, fmt.Errorf("read from %s: %w", from.name, err))
 			return
 		}
 		if err := s.write(to, p); err != nil {
-			s.fail(err)
+			s.lose(to, err)
 			return
 		}
 		from.came.Add(int64(len(p)))

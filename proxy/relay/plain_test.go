@@ -314,3 +314,30 @@ func TestStartOfTheUnfit(t *testing.T) {
 		})
 	}
 }
+
+// An end names the side that it came from.
+func TestSideOfAnEnd(t *testing.T) {
+	for name, tt := range map[string]struct {
+		do    func(r *rig) // after which both peers close
+		cause error
+		want  relay.Side
+	}{
+		"client ends":     {func(r *rig) { _ = wire.CloseWrite(r.client); _, _ = io.ReadAll(r.upstream) }, nil, relay.Client},
+		"upstream ends":   {func(r *rig) { _ = wire.CloseWrite(r.upstream); _, _ = io.ReadAll(r.client) }, nil, relay.Upstream},
+		"client breaks":   {func(r *rig) { _ = wire.Reset(r.client); _, _ = io.ReadAll(r.upstream) }, syscall.ECONNRESET, relay.Client},
+		"upstream breaks": {func(r *rig) { _ = wire.Reset(r.upstream); _, _ = io.ReadAll(r.client) }, syscall.ECONNRESET, relay.Upstream},
+		"cut":             {func(r *rig) { r.session.Cut(errCut) }, errCut, ""},
+	} {
+		for _, splitter := range []relay.Splitter{nil, &lines{}} {
+			t.Run(fmt.Sprintf("%s split=%v", name, splitter != nil), func(t *testing.T) {
+				r := start(t, tcpPair(t), tcpPair(t), relay.Options{Splitter: splitter})
+				tt.do(r)
+				r.client.Close()
+				r.upstream.Close()
+				if e := r.endsWith(tt.cause); e.Side != tt.want {
+					t.Errorf("side %q, want %q", e.Side, tt.want)
+				}
+			})
+		}
+	}
+}

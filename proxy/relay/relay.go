@@ -16,7 +16,7 @@ var (
 	ErrIdle = errors.New("idle for too long")
 	// ErrSlow: a side took nothing for so long that it counts as gone.
 	ErrSlow = errors.New("takes no data")
-	// ErrHeld: the splitter held back more than a dialogue can have in flight.
+	// ErrHeld: the splitter held back as much of one side as may be, and nothing moved for as long as a write may take.
 	ErrHeld = errors.New("too much held back")
 	// ErrAborted: the splitter broke the session off and named no cause.
 	ErrAborted = errors.New("broken off")

@@ -27,10 +27,21 @@ type End struct {
 	// Cause is nil if both sides ended in order; what Cut or Drain was given; one of this package's errors; or that of
 	// a connection, with its side.
 	Cause error
+	// Side says who ended it, in order or by an error. Empty: neither did, or a splitter judged.
+	Side Side
 	// Octets that were taken from either side: what was read ahead counts, what an error left unsent does not.
 	FromClient, FromUpstream int64
 	Started, Ended           time.Time
 }
+
+// Side is one of the two whom a session connects.
+type Side string
+
+// The sides.
+const (
+	Client   Side = "client"
+	Upstream Side = "upstream"
+)
 
 const (
 	// quietBefore: a client that got nothing for so long waits for whatever comes, so a farewell is not read as a part
@@ -60,12 +71,14 @@ type Session struct {
 	mu      sync.Mutex
 	timer   *time.Timer // guarded by mu
 	halves  bool        // one side has ended; guarded by mu
+	held    bool        // as much is held back as may be; guarded by mu
 	drained error       // why it shall leave when it can; guarded by mu
 	drainBy time.Time   // and when it must; guarded by mu
 	cutting bool        // it leaves now; guarded by mu
 	polite  bool        // and may say so; guarded by mu
 	stopped bool        // nothing is read and written any more but the last word; guarded by mu
 	cause   error       // the first one; guarded by mu
+	side    Side        // whose end came first, or whose error cause is; guarded by mu
 }
 
 func newSession(r *Relay, o Options) *Session {
@@ -73,7 +86,7 @@ func newSession(r *Relay, o Options) *Session {
 		o.Idle = r.settings.Idle
 	}
 	s := &Session{relay: r, o: o, started: time.Now()}
-	s.client.name, s.upstream.name = "client", "upstream"
+	s.client.name, s.upstream.name = Client, Upstream
 	s.client.tail = [2]byte{'\r', '\n'} // a dialogue ends with a whole reply
 	return s
 }
@@ -171,17 +184,45 @@ func (s *Session) fail(err error) {
 	s.stop()
 }
 
-// halfClose passes the end of one side on to the other. false: there is no such thing as a half end.
-func (s *Session) halfClose(to *leg) bool {
-	if !to.closeWrite() {
-		return false
-	}
+// blameSide says that it is a side that ends the session with err, unless something else has ended it.
+func (s *Session) blameSide(l *leg, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.cause == nil && !s.stopped {
+		s.cause, s.side = err, l.name
+	}
+}
+
+// lose ends the session because of one side.
+func (s *Session) lose(l *leg, err error) {
+	s.blameSide(l, err)
+	s.fail(err)
+}
+
+// half notes that a side has ended. From now on a silence is short.
+func (s *Session) half(l *leg) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return
+	}
+	if s.side == "" {
+		s.side = l.name
+	}
 	s.halves = true
 	s.touch() // the silence begins now
 	s.timer.Reset(s.next())
-	return true
+}
+
+// hold notes whether a side is not read because of what is held of it: then a silence is no longer than a write.
+func (s *Session) hold(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held == on || s.stopped {
+		return
+	}
+	s.held = on
+	s.timer.Reset(s.next())
 }
 
 // tick looks what the passing of time means.
@@ -197,6 +238,8 @@ func (s *Session) tick() {
 		s.timer.Reset(next)
 	case s.drained != nil && s.quiet() < s.limit():
 		s.cut(s.drained)
+	case s.held && !s.halves:
+		s.cut(ErrHeld)
 	default:
 		s.cut(ErrIdle)
 	}
@@ -216,8 +259,11 @@ func (s *Session) next() time.Duration {
 
 // limit is how long a silence may be; it needs mu.
 func (s *Session) limit() time.Duration {
-	if s.halves {
+	switch {
+	case s.halves:
 		return min(linger, s.o.Idle)
+	case s.held:
+		return min(stall, s.o.Idle)
 	}
 	return s.o.Idle
 }
@@ -236,14 +282,14 @@ func (s *Session) finish() {
 		s.timer.Stop()
 	}
 	s.stopped = true // a Cut comes too late from now on
-	polite, cause := s.polite, s.cause
+	polite, cause, side := s.polite, s.cause, s.side
 	s.mu.Unlock()
 	if polite && s.o.Farewell != nil {
 		s.client.sayLast(s.farewell(cause))
 	}
 	s.upstream.close()
 	s.client.close()
-	e := End{Cause: cause, FromClient: s.client.came.Load(), FromUpstream: s.upstream.came.Load(),
+	e := End{Cause: cause, Side: side, FromClient: s.client.came.Load(), FromUpstream: s.upstream.came.Load(),
 		Started: s.started, Ended: time.Now()}
 	defer s.relay.forget(s, e)
 	if s.o.OnEnd != nil {

@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	// holdLimit bounds what a splitter may hold back of one side: the longest line of SMTP five times over, or a
-	// thousand recipients pipelined behind a command whose reply must come first.
-	holdLimit = 64 << 10
+	// holdLimit is how much a splitter may hold back of one side before that side is not read any further: more than
+	// any piece that must be looked at as a whole, the longest of which is a reply to EHLO of SMTP. One more buffer may
+	// have come with it.
+	holdLimit = 32 << 10
 	// idleTurns bounds the actions in a row that take nothing, for a splitter that never comes to an end.
 	idleTurns = 16
 )
@@ -103,9 +104,9 @@ func (e *split) run() {
 	defer e.s.caught()
 	for !e.done {
 		select {
-		case c := <-e.fromClient():
+		case c := <-e.from(&e.client):
 			e.arrived(&e.client, c)
-		case c := <-e.upstream.chunks:
+		case c := <-e.from(&e.upstream):
 			e.arrived(&e.upstream, c)
 		case <-e.nudged:
 			e.part()
@@ -115,13 +116,15 @@ func (e *split) run() {
 	}
 }
 
-// fromClient is closed to a client whose session is being cut.
-func (e *split) fromClient() <-chan chunk {
-	if e.cut {
+// from is shut to a side of which enough is held, and to a client whose session is being cut.
+func (e *split) from(in *inlet) <-chan chunk {
+	if in.full() || e.cut && in == &e.client {
 		return nil
 	}
-	return e.client.chunks
+	return in.chunks
 }
+
+func (in *inlet) full() bool { return len(in.held) >= holdLimit }
 
 func (e *split) finish() {
 	if !e.done { // the splitter panicked
@@ -155,18 +158,17 @@ func (e *split) arrived(in *inlet, c chunk) {
 	}
 	in.taken <- struct{}{}
 	e.settle(moved)
-	if len(in.held) > holdLimit {
-		e.fail(fmt.Errorf("%s: %w", in.from.name, ErrHeld))
-	}
+	e.s.hold(e.client.full() || e.upstream.full())
 }
 
 // end notes that a side has ended.
 func (e *split) end(in *inlet, err error) {
 	if err != io.EOF {
-		e.fail(fmt.Errorf("read from %s: %w", in.from.name, err))
+		e.lose(in.from, fmt.Errorf("read from %s: %w", in.from.name, err))
 		return
 	}
 	in.ended = true
+	e.s.half(in.from)
 	e.passEnds()
 }
 
@@ -198,7 +200,7 @@ func (e *split) passEnds() {
 			continue
 		}
 		in.passed = true
-		if !e.s.halfClose(in.to) {
+		if !in.to.closeWrite() {
 			e.fail(nil)
 		}
 	}
@@ -301,7 +303,7 @@ func (e *split) write(to *leg, p []byte) {
 		return
 	}
 	if err := e.s.write(to, p); err != nil {
-		e.fail(err)
+		e.lose(to, err)
 	}
 }
 
@@ -312,4 +314,10 @@ func (e *split) fail(err error) {
 		e.s.upstream.reset()
 	}
 	e.s.fail(err)
+}
+
+// lose is fail because of one side.
+func (e *split) lose(l *leg, err error) {
+	e.s.blameSide(l, err)
+	e.fail(err)
 }

@@ -156,24 +156,6 @@ func TestSplitterEveryOctetPasses(t *testing.T) {
 	}
 }
 
-func TestHoldIsBounded(t *testing.T) {
-	for _, who := range []string{"client", "upstream"} {
-		t.Run(who, func(t *testing.T) {
-			split(t, &lines{}, func(t *testing.T, r *rig) {
-				endless := r.client
-				if who == "upstream" {
-					endless = r.upstream
-				}
-				n, err := endless.Write(make([]byte, 1<<20))
-				if err == nil || n > 100<<10 {
-					t.Errorf("%d octets were taken, %v", n, err)
-				}
-				r.endsWith(relay.ErrHeld)
-			})
-		})
-	}
-}
-
 func TestAbortResetsTheUpstream(t *testing.T) {
 	for name, pair := range transports {
 		t.Run(name, func(t *testing.T) {
@@ -231,33 +213,6 @@ func TestClientErrorResetsTheUpstream(t *testing.T) {
 		t.Errorf("the upstream read %v; want a reset", err)
 	}
 	r.endsWith(syscall.ECONNRESET)
-}
-
-// The client ends while the splitter holds a line of its: the line goes on when it may, and then the end.
-func TestEndBehindAHeldLine(t *testing.T) {
-	split(t, &lines{}, func(t *testing.T, r *rig) {
-		go says(t, r.client, "one\nlocal 2\nthree\n")
-		hears(t, r.upstream, "one\n")
-		_ = wire.CloseWrite(r.client)
-		synctest.Wait()
-		go says(t, r.upstream, "1\n")
-		hears(t, r.client, "1\n2\n")
-		hearsEnd(t, r.upstream, "three\n")
-		go func() { says(t, r.upstream, "3\n"); r.upstream.Close() }()
-		hearsEnd(t, r.client, "3\n")
-		r.endsWith(nil)
-	})
-}
-
-// Both ended, and something is still held: no end in order.
-func TestEndWithHeldOctets(t *testing.T) {
-	split(t, &lines{}, func(t *testing.T, r *rig) {
-		says(t, r.client, "half a li")
-		_ = wire.CloseWrite(r.client)
-		_ = wire.CloseWrite(r.upstream)
-		hearsEnd(t, r.client, "")
-		r.endsWith(io.ErrUnexpectedEOF)
-	})
 }
 
 func TestSplitterIdle(t *testing.T) {

@@ -74,6 +74,15 @@ func (r *relayed) expect(c net.Conn, want string) {
 	}
 }
 
+// awaits is expect for another goroutine than the test's.
+func (r *relayed) awaits(c net.Conn, want string) {
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(c, got); err != nil || string(got) != want {
+		r.t.Errorf("got %q (%v), want %q", got[:n], err, want)
+		_ = c.Close()
+	}
+}
+
 // rest reads to the end, which is a reset or in order.
 func (r *relayed) rest(c net.Conn) (got string, reset bool) {
 	p, err := io.ReadAll(c)
@@ -160,15 +169,30 @@ func TestRelayDrainInsideMessage(t *testing.T) {
 	}
 }
 
+// A client that pipelines more recipients than anybody holds is slowed to the upstream's pace, and hears of each.
 func TestRelayManyRecipients(t *testing.T) {
 	r := newRelayed(t)
-	const line, reply = "RCPT TO:<someone@other.example>\r\n", "250 2.1.5 ok\r\n"
-	r.send(r.client, strings.Repeat(line, 1000))
-	for range 1000 {
-		r.expect(r.upstream, line)
-		r.send(r.upstream, reply)
+	const n, line, reply = 5000, "RCPT TO:<someone@other.example>\r\n", "250 2.1.5 ok\r\n"
+	sent := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(r.client, strings.Repeat(line, n)+"QUIT\r\n")
+		sent <- err
+	}()
+	go func() {
+		for range n {
+			r.awaits(r.upstream, line)
+			_, _ = io.WriteString(r.upstream, reply) // who misses it is the client
+		}
+		r.awaits(r.upstream, "QUIT\r\n")
+		_, _ = io.WriteString(r.upstream, "221 bye\r\n")
+	}()
+	r.expect(r.client, strings.Repeat(reply, n)+"221 bye\r\n")
+	if err := <-sent; err != nil {
+		t.Error(err)
 	}
-	r.expect(r.client, strings.Repeat(reply, 1000))
+	if e := <-r.end; e.Cause != nil {
+		t.Errorf("cause: %v", e.Cause)
+	}
 }
 
 func BenchmarkScanBody(b *testing.B) {
