@@ -32,10 +32,21 @@ func causeWord(err error) string {
 		{ErrGone, "client"},
 		{errTooMany, "refused"},
 		{relay.ErrIdle, "idle"},
+		{relay.ErrHeld, "idle"},
 	} {
 		if errors.Is(err, c.err) {
 			return c.word
 		}
 	}
 	return "error"
+}
+
+// endWord is that of a relayed session: where nothing from here has ended it, one of its sides did. A silence behind an
+// end is that end's.
+func endWord(e relay.End) string {
+	word := causeWord(e.Cause)
+	if e.Side != "" && (e.Cause == nil || word == "error" || word == "idle") {
+		return string(e.Side)
+	}
+	return word
 }

@@ -47,7 +47,7 @@ func (e *event) note(err error) { e.cause, e.err = causeWord(err), err }
 
 func (e *event) write(log *slog.Logger) {
 	level := slog.LevelInfo
-	if e.cause == "error" || e.cause == "unavailable" {
+	if e.cause == "error" || e.cause == "unavailable" || e.cause == "upstream" && e.err != nil {
 		level = slog.LevelWarn
 	}
 	log.LogAttrs(context.Background(), level, "connection", e.attrs()...)

@@ -166,13 +166,13 @@ func (p Passage) farewell(error) []byte { return p.Farewell }
 
 // left accounts for a session that has ended.
 func (s *Server) left(door string, id session.ID, ev *event, e relay.End) {
-	word := causeWord(e.Cause)
+	word := endWord(e)
 	m := s.o.Metrics
 	m.sessions.WithLabelValues(door).Dec()
 	m.ended.WithLabelValues(door, word).Inc()
 	m.bytes.WithLabelValues(door, "from_client").Add(float64(e.FromClient))
 	m.bytes.WithLabelValues(door, "from_upstream").Add(float64(e.FromUpstream))
-	ev.note(e.Cause)
+	ev.cause, ev.err = word, e.Cause
 	ev.fromClient, ev.fromUpstream = e.FromClient, e.FromUpstream
 	s.limits.leave()
 	s.closed(ev)
