@@ -1,12 +1,23 @@
 package api_test
 
 import (
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"latchkey/authcore"
+	"latchkey/authcore/audit"
+	"latchkey/authcore/authtest"
+	"latchkey/authcore/member"
+	"latchkey/authcore/secret"
+	"latchkey/authcore/store"
+	"latchkey/policy/api"
 )
 
 func TestPolicyOverRevision(t *testing.T) {
@@ -290,4 +301,55 @@ func TestAuditIsExported(t *testing.T) {
 		t.Error("the User-Agent of the attempt is not in the export")
 	}
 	h.call(t, h.token(t, "account"), "GET", "/domains/old.example/audit?format=csv", nil).is(403, "forbidden")
+}
+
+// fill writes entries into the audit of old.example.
+func fill(t *testing.T, h *house, n int) {
+	t.Helper()
+	a, err := h.Session(t.Context(), secret.New(h.token(t, "account")), authtest.Client())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < n; i += 100 {
+		var ops []store.Op
+		for range 100 {
+			ops = append(ops, audit.Op(audit.Entry{Time: time.Now(), Action: audit.SignIn, Actor: "filler@old.example"}))
+		}
+		if _, err := h.Records.Apply(t.Context(), member.Partition(a.Domain), ops...); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestLongExport(t *testing.T) {
+	t.Parallel()
+	const n = 2100 // several pages of the export
+	records := &failing{}
+	h := open(t, func(o *authcore.Options) { records.Records = o.Records; o.Records = records })
+	fill(t, h, n)
+	token := h.token(t, "admin")
+	const path = "/domains/old.example/audit?q=filler&format="
+	whole := h.call(t, token, "GET", path+"jsonl", nil).is(200)
+	if got := bytes.Count(whole.body, []byte("\n")); got != n {
+		t.Errorf("%d lines, want %d", got, n)
+	}
+	if got := bytes.Count(h.call(t, token, "GET", path+"csv", nil).is(200).body, []byte("\r\n")); got != n+1 {
+		t.Errorf("%d rows, want %d", got, n+1)
+	}
+
+	records.lists.Store(3) // the third page fails
+	q, err := http.NewRequestWithContext(t.Context(), "GET", h.url+api.Prefix+path+"jsonl", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Header.Set("Authorization", "Bearer "+token)
+	res, err := http.DefaultClient.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if part, err := io.ReadAll(res.Body); err == nil {
+		t.Errorf("an export that broke after %d lines ended like a whole one", bytes.Count(part, []byte("\n")))
+	}
+	h.eventually(t, "canary-host")
 }

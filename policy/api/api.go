@@ -35,7 +35,6 @@ type Options struct {
 	Log     *slog.Logger           // nil: nothing is logged
 	Metrics *Metrics               // nil: counted and shown nowhere
 	JWKS    func() ([]byte, error) // the public keys of upstream tokens as a JWK set; nil: there is none
-	Now     func() time.Time       // nil: time.Now; for tests
 }
 
 // A Register adds operations to the API: self's and admin's, passed by main.
@@ -47,7 +46,6 @@ type Kit struct {
 
 	log     *slog.Logger
 	metrics *Metrics
-	now     func() time.Time
 	long    map[string]bool // patterns of exports
 	huma    huma.API
 }

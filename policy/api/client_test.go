@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -186,4 +187,18 @@ func (h *house) tokenOf(t testing.TB, address, password string) string {
 		t.Fatalf("sign in %s: %s", address, a.body)
 	}
 	return a.text("token")
+}
+
+// eventually waits for words in the log: an event is written after its answer.
+func (h *house) eventually(t testing.TB, words string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	for !strings.Contains(h.log.String(), words) {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("the log never says %q", words)
+		case <-time.After(time.Millisecond):
+		}
+	}
 }

@@ -1,19 +1,23 @@
 package api_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"latchkey/authcore"
+	"latchkey/authcore/audit"
 	"latchkey/authcore/store"
 	"latchkey/policy/api"
 )
@@ -140,6 +144,7 @@ func TestThrottledSaysWhen(t *testing.T) {
 type failing struct {
 	store.Records
 	fails atomic.Bool
+	lists atomic.Int64 // above zero: the list of the audit fails that counts it down to zero
 }
 
 var errCanary = errors.New("dial canary-host: connection refused")
@@ -149,6 +154,13 @@ func (f *failing) Get(ctx context.Context, k store.Key) (store.Record, error) {
 		return store.Record{}, errCanary
 	}
 	return f.Records.Get(ctx, k)
+}
+
+func (f *failing) List(ctx context.Context, partition string, q store.Query) ([]store.Record, error) {
+	if q.Prefix == audit.Prefix && f.lists.Load() > 0 && f.lists.Add(-1) == 0 {
+		return nil, errCanary
+	}
+	return f.Records.List(ctx, partition, q)
 }
 
 func (f *failing) Apply(ctx context.Context, partition string, ops ...store.Op) (int64, error) {
@@ -201,6 +213,7 @@ func TestSecretsAreInNoLog(t *testing.T) {
 	step := h.call(t, "", "POST", "/sign-in", m{"login": p.Address, "password": reset.text("temporary_password")}).is(200)
 	secrets = append(secrets, changed.text("token"), made.text("password"), reset.text("temporary_password"), step.text("ticket"))
 	audit := h.call(t, h.token(t, "admin"), "GET", "/domains/old.example/audit?format=jsonl", nil).is(200)
+	h.eventually(t, `{domain}/audit"`) // the last one's event comes behind its answer
 	log := h.log.String()
 	for _, s := range append(secrets, "canary-login", p.Address) {
 		if s == "" {
@@ -302,4 +315,32 @@ func (spaces) Read(p []byte) (int, error) {
 		p[i] = ' '
 	}
 	return len(p), nil
+}
+
+// TestBodyThatDoesNotArrive is the client's failure, not the server's.
+func TestBodyThatDoesNotArrive(t *testing.T) {
+	t.Parallel()
+	h := open(t, nil)
+	c, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "POST "+api.Prefix+"/sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if p, _ := io.ReadAll(res.Body); res.StatusCode != 408 || !strings.Contains(string(p), `"reason":"timeout"`) {
+		t.Errorf("status %d: %s", res.StatusCode, p)
+	}
 }

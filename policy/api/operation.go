@@ -72,7 +72,6 @@ func (k *Kit) describe(op Operation) huma.Operation {
 		Content:     map[string]*huma.MediaType{problemType: {Schema: Schema[Problem](k)}},
 	}
 	if op.Long {
-		h.Metadata = map[string]any{}
 		k.long[op.Method+" "+Prefix+op.Path] = true
 	}
 	return h

@@ -41,6 +41,7 @@ const (
 	reasonMediaType        = "unsupported_media_type"
 	reasonTimeout          = "timeout" // the request did not arrive in time
 	reasonInternal         = "internal_error"
+	reasonGone             = "client_gone" // nobody reads the answer: in logs and metrics alone
 	unavailableRetry       = 5 * time.Second
 	challenge              = `Bearer realm="latchkey"`
 	maxMistakes            = 50 // a body of a megabyte can hold many more
@@ -100,7 +101,10 @@ func problemOf(ctx context.Context, err error) *Problem {
 	p, broken := problemFrom(err)
 	q := requestOf(ctx)
 	q.reason = p.Reason
-	if broken {
+	switch {
+	case broken && errors.Is(ctx.Err(), context.Canceled):
+		q.reason = reasonGone
+	case broken:
 		q.err = err
 	}
 	return p

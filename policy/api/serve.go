@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -45,7 +46,7 @@ type server struct {
 
 func newServer(o Options, register []Register) *server {
 	s := &server{mux: http.NewServeMux()}
-	s.kit = &Kit{Core: o.Core, log: o.Log, metrics: o.Metrics, now: o.Now, long: map[string]bool{}, huma: newHuma(s.mux)}
+	s.kit = &Kit{Core: o.Core, log: o.Log, metrics: o.Metrics, long: map[string]bool{}, huma: newHuma(s.mux)}
 	if s.kit.log == nil {
 		s.kit.log = slog.New(slog.DiscardHandler)
 	}
@@ -74,7 +75,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = q.control.SetReadDeadline(began.Add(readFor)) // not supported by a recorder of tests, and by nothing else
 	_ = q.control.SetWriteDeadline(began.Add(answerFor + writeFor))
 	r = r.WithContext(ctx)
-	r.Body = http.MaxBytesReader(out, r.Body, MaxBody+1) // huma's own bound comes first, and says 413
+	r.Body = body{http.MaxBytesReader(out, r.Body, MaxBody+1)} // huma's own bound comes first, and says 413
 	header(w.Header(), q.id)
 	s.kit.metrics.inFlight.Inc()
 	defer s.kit.metrics.inFlight.Dec()
@@ -85,6 +86,23 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mux.ServeHTTP(out, r)
 }
+
+// body calls whatever keeps a request from being read to its end a time-out, which huma answers with 408: the request did
+// not arrive whole (RFC 9110 section 15.5.9), which is no fault of the server's.
+type body struct{ io.ReadCloser }
+
+func (b body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = incomplete{err}
+	}
+	return n, err
+}
+
+type incomplete struct{ error }
+
+func (incomplete) Timeout() bool   { return true }
+func (incomplete) Temporary() bool { return false }
 
 // header sets what every answer has. Answers carry tokens, passwords and people's data: no cache may keep one.
 func header(h http.Header, id string) {
