@@ -121,20 +121,20 @@ func haveKeys(cfg *configs.Config, h backup.Header) error {
 	return lackKeys(keys, h.Keys, cfg.Keys)
 }
 
-// restore writes into a store that does not exist yet. The marker that says that one existed is taken away only after
-// the backup was read whole and its keys are there.
+// restore writes into a store that does not exist yet, or takes the place of one that is lost.
 func restore(ctx context.Context, cfg *configs.Config, p program, f io.ReadSeeker, accept func(backup.Header) error) error {
-	db, err := sqlite.Open(ctx, sqlite.Options{Dir: cfg.Data, Marker: markerOf(cfg)})
+	place := sqlite.Options{Dir: cfg.Data, Marker: markerOf(cfg)}
+	db, err := sqlite.Open(ctx, place)
 	if errors.Is(err, sqlite.ErrLost) {
-		fmt.Fprintf(p.err, "The store that %s speaks of is lost: a new one takes its place.\n", markerOf(cfg))
-		if err := os.Remove(markerOf(cfg)); err != nil {
-			return err
-		}
-		db, err = sqlite.Open(ctx, sqlite.Options{Dir: cfg.Data, Marker: markerOf(cfg)})
+		return replaceLost(ctx, cfg, p, f, accept, err)
 	}
 	if err != nil {
 		return err
 	}
+	return restoreInto(ctx, db, p, f, accept)
+}
+
+func restoreInto(ctx context.Context, db *sqlite.DB, p program, f io.ReadSeeker, accept func(backup.Header) error) error {
 	last := time.Now()
 	_, n, err := backup.Restore(ctx, f, db, backup.RestoreOptions{Accept: accept, Progress: func(n backup.Counts) {
 		if time.Since(last) > time.Second {
@@ -147,4 +147,63 @@ func restore(ctx context.Context, cfg *configs.Config, p program, f io.ReadSeeke
 	}
 	fmt.Fprintf(p.out, "Restored %d records of %d domains.\n", n.Records, max(0, n.Partitions-1))
 	return nil
+}
+
+// replaceLost restores beside, and moves database and marker into their places only when all is there. Whenever it is
+// interrupted, the old marker, or a marker that the database does not match, keeps a server from starting on less.
+func replaceLost(ctx context.Context, cfg *configs.Config, p program, f io.ReadSeeker, accept func(backup.Header) error, lost error) error {
+	if found := remains(cfg.Data); found != "" {
+		return fmt.Errorf("%w\nnothing is restored while %s is there: move it away", lost, found)
+	}
+	fmt.Fprintf(p.err, "The store that %s speaks of is lost: a new one takes its place.\n", markerOf(cfg))
+	dir, err := os.MkdirTemp(cfg.Data, "restore-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	beside := sqlite.Options{Dir: dir, Marker: markerOf(cfg) + ".restored"}
+	defer os.Remove(beside.Marker)
+	db, err := sqlite.Open(ctx, beside)
+	if err != nil {
+		return err
+	}
+	if err := restoreInto(ctx, db, p, f, accept); err != nil {
+		return err
+	}
+	for _, name := range databases(dir) {
+		if err := os.Rename(name, filepath.Join(cfg.Data, filepath.Base(name))); err != nil {
+			return err
+		}
+	}
+	if err := syncDir(cfg.Data); err != nil {
+		return err
+	}
+	if err := os.Rename(beside.Marker, markerOf(cfg)); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(markerOf(cfg)))
+}
+
+// databases are the files of a store in a folder: the database and, beside it, what was not yet written into it.
+func databases(dir string) []string {
+	l, _ := filepath.Glob(filepath.Join(dir, "*.db*")) // the pattern is good
+	return l
+}
+
+// remains names a file of a store with something in it.
+func remains(dir string) string {
+	for _, name := range databases(dir) {
+		if st, err := os.Stat(name); err != nil || st.Size() > 0 {
+			return name
+		}
+	}
+	return ""
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
