@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,7 +53,8 @@ const (
 	maxSockPath = 100 // sun_path holds 108 bytes
 )
 
-// controlPath lies in the data directory, or in the runtime directory where that path would be too long.
+// controlPath lies in the data directory, or in the runtime directory where that path would be too long: there under a
+// name that is this data directory's alone, for servers may share it.
 func controlPath(cfg *configs.Config) string {
 	p := filepath.Join(cfg.Data, controlName)
 	if len(p) <= maxSockPath {
@@ -62,7 +64,8 @@ func controlPath(cfg *configs.Config) string {
 	if dir == "" {
 		dir = "/run/latchkey"
 	}
-	return filepath.Join(dir, controlName)
+	sum := sha256.Sum256([]byte(cfg.Data))
+	return filepath.Join(dir, fmt.Sprintf("%x-%s", sum[:8], controlName))
 }
 
 // inStore carries the work out: here if the store is free, at the server that holds it otherwise.
