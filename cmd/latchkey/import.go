@@ -18,7 +18,7 @@ import (
 	"latchkey/authcore/member"
 )
 
-func importCommand(ctx context.Context, p program, args []string) error {
+func importCommand(ctx context.Context, p program, args []string) (err error) {
 	var domain, format, out string
 	cfg, words, err := p.load("import", args, func(f *flag.FlagSet) {
 		f.StringVar(&domain, "domain", "", "`domain` of the members")
@@ -48,16 +48,41 @@ func importCommand(ctx context.Context, p program, args []string) error {
 	}
 	to := p.out
 	if out != "" {
-		f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return err
+		if _, err := os.Lstat(out); err == nil {
+			return fmt.Errorf("%s exists: passwords are never written over another file", out)
 		}
-		defer f.Close()
+		f := &lateFile{path: out}
+		defer func() { err = errors.Join(err, f.close()) }()
 		to = f
 	}
 	split := &splitter{out: to, progress: p.err}
 	err = inStore(ctx, cfg, p, storeWork{"import", importWork}, []string{domain, format}, in, split)
 	return errors.Join(err, split.flush())
+}
+
+// lateFile is made with its first octet, so that an import that cannot begin leaves nothing in the way of the next.
+type lateFile struct {
+	path string
+	f    *os.File
+}
+
+func (l *lateFile) Write(p []byte) (int, error) {
+	if l.f == nil {
+		f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return 0, err
+		}
+		l.f = f
+	}
+	return l.f.Write(p)
+}
+
+// close makes sure that the passwords, which cannot be shown again, are on disk.
+func (l *lateFile) close() error {
+	if l.f == nil {
+		return nil
+	}
+	return errors.Join(l.f.Sync(), l.f.Close())
 }
 
 // importWork makes the members of a file one by one. Each line of its output is a JSON object: a made member with his
@@ -191,6 +216,9 @@ func jsonRows(in io.Reader) func() (row, int, error) {
 			if err := d.Decode(&r); err != nil {
 				return r, line, &badLine{fmt.Errorf("not a member as JSON: %w", err)}
 			}
+			if d.More() {
+				return r, line, &badLine{errors.New("more than one member on the line: put each on its own")}
+			}
 			return r, line, nil
 		}
 		if err := s.Err(); err != nil {
@@ -200,8 +228,15 @@ func jsonRows(in io.Reader) func() (row, int, error) {
 	}
 }
 
+// byteOrderMark is what Excel puts before the first column.
+const byteOrderMark = "\ufeff"
+
 func csvRows(in io.Reader) (func() (row, int, error), error) {
-	c := csv.NewReader(bufio.NewReaderSize(in, maxRow))
+	b := bufio.NewReaderSize(in, maxRow)
+	if mark, err := b.Peek(len(byteOrderMark)); err == nil && string(mark) == byteOrderMark {
+		_, _ = b.Discard(len(byteOrderMark)) // it is in the buffer
+	}
+	c := csv.NewReader(b)
 	head, err := c.Read()
 	if err != nil {
 		return nil, fmt.Errorf("line 1: the first line must name the columns: %w", err)
