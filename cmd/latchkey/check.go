@@ -29,11 +29,22 @@ func (p program) load(name string, args []string, more func(*flag.FlagSet)) (*co
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := few(name, words); err != nil {
+		return nil, nil, err
+	}
 	cfg, err := configs.Load(*path)
 	if err != nil {
 		return nil, nil, mistakes(err)
 	}
 	return cfg, words, nil
+}
+
+// few refuses words behind a command that takes none: they may be a flag that lost its hyphen.
+func few(name string, words []string) error {
+	if takesNone := name == "serve" || name == "check" || name == "doctor"; takesNone && len(words) > 0 {
+		return misused("%q is not understood", words[0])
+	}
+	return nil
 }
 
 // mistakes puts each mistake on a line of its own.
@@ -48,7 +59,11 @@ func mistakes(err error) error {
 func checkCommand(_ context.Context, p program, args []string) error {
 	f := p.flags("check")
 	path := f.String("config", defaultConfig, "configuration `file`")
-	if _, err := parse(f, args); err != nil {
+	words, err := parse(f, args)
+	if err != nil {
+		return err
+	}
+	if err := few("check", words); err != nil {
 		return err
 	}
 	m, err := check(*path)
