@@ -105,7 +105,7 @@ func (s *signIn) unreached(ctx context.Context, step string, err error) error {
 		return cause
 	}
 	s.v.server.o.Metrics.upstreamFailed.WithLabelValues(s.login.Decision.Upstream.Name, step).Inc()
-	return fmt.Errorf("%w %s: %s: %w", errUpstream, s.login.Decision.Upstream.Name, step, err)
+	return fmt.Errorf("%w: %s: %w", errUpstream, step, err) // whose name is in the event
 }
 
 // stands asks the records once more.

@@ -99,6 +99,9 @@ func TestUpstreamFails(t *testing.T) {
 				if n := s.live.Len(); n != 0 {
 					t.Errorf("%d sessions are registered", n)
 				}
+				if n := strings.Count(s.log.String(), "mail"); n != 1 {
+					t.Errorf("the log names the upstream %d times:\n%s", n, s.log)
+				}
 				if got := s.metric("upstream_failures_total", "step="+tt.step, "upstream=mail"); got != 1 {
 					t.Errorf("upstream failures at %s: got %v, want 1", tt.step, got)
 				}

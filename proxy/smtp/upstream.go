@@ -28,11 +28,7 @@ type visit struct {
 // LogIn goes through the upstream's door in the member's name.
 func (p *Protocol) LogIn(ctx context.Context, up *proxy.Leg, l *proxy.Login) (proxy.Welcome, error) {
 	v := &visit{up: up, hello: p.o.Hostname}
-	w, err := v.logIn(ctx, l)
-	if err != nil {
-		return proxy.Welcome{}, fmt.Errorf("upstream %s: %w", up.Name, err)
-	}
-	return w, nil
+	return v.logIn(ctx, l)
 }
 
 func (v *visit) logIn(ctx context.Context, l *proxy.Login) (proxy.Welcome, error) {
