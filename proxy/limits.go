@@ -11,6 +11,10 @@ const (
 	// defaultPerSource is how many connections of one source may be on their way to a sign-in: an office behind one
 	// address starts its programs at once, and each opens four or five.
 	defaultPerSource = 50
+	// webPerSource is how many HTTP connections one source may have, signed in or not: HTTP has no moment from which
+	// on a connection is a member's. An office of fifty behind one address has a browser and a calendar program each, with
+	// two connections.
+	webPerSource = 200
 	// reservedDescriptors are kept for the store, listeners, logs, DAV and the connections that are being refused.
 	reservedDescriptors = 256
 	// descriptorsPerConnection: the client's and the upstream's.
@@ -22,19 +26,30 @@ const (
 
 // limits counts the connections of a Server.
 type limits struct {
-	perSource, total int
+	total int
 
 	mu       sync.Mutex
-	sources  map[netip.Prefix]int // not yet signed in; guarded by mu
-	open     int                  // guarded by mu
-	refusing int                  // guarded by mu
+	arriving sources // not yet signed in; guarded by mu
+	web      sources // of HTTP; guarded by mu
+	open     int     // guarded by mu
+	refusing int     // guarded by mu
+}
+
+// sources counts connections by where they come from.
+type sources struct {
+	most int // of one source
+	of   map[netip.Prefix]int
 }
 
 func newLimits(perSource, total int) *limits {
 	if perSource == 0 {
 		perSource = defaultPerSource
 	}
-	return &limits{perSource: perSource, total: total, sources: make(map[netip.Prefix]int)}
+	return &limits{
+		total:    total,
+		arriving: sources{most: perSource, of: make(map[netip.Prefix]int)},
+		web:      sources{most: webPerSource, of: make(map[netip.Prefix]int)},
+	}
 }
 
 // MaxConnections answers how many connections the process has descriptors for.
@@ -74,21 +89,28 @@ func (l *limits) leave() {
 // arrive counts a connection that has not signed in; depart is called once, at the sign-in or its failure. False: its
 // source has as many as it may.
 func (l *limits) arrive(client netip.Addr) (depart func(), ok bool) {
+	return l.count(&l.arriving, client)
+}
+
+// browse counts a connection of HTTP until depart is called, at its end.
+func (l *limits) browse(client netip.Addr) (depart func(), ok bool) { return l.count(&l.web, client) }
+
+func (l *limits) count(in *sources, client netip.Addr) (depart func(), ok bool) {
 	source := sourceOf(client)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.sources[source] >= l.perSource {
+	if in.of[source] >= in.most {
 		return nil, false
 	}
-	l.sources[source]++
-	return sync.OnceFunc(func() { l.depart(source) }), true
+	in.of[source]++
+	return sync.OnceFunc(func() { l.depart(in, source) }), true
 }
 
-func (l *limits) depart(source netip.Prefix) {
+func (l *limits) depart(from *sources, source netip.Prefix) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.sources[source]--; l.sources[source] == 0 {
-		delete(l.sources, source)
+	if from.of[source]--; from.of[source] == 0 {
+		delete(from.of, source)
 	}
 }
 

@@ -58,11 +58,11 @@ func TestSourcesAreForgotten(t *testing.T) {
 	}
 	first()
 	first() // counts once
-	if got := l.sources[sourceOf(a)]; got != 1 {
+	if got := l.arriving.of[sourceOf(a)]; got != 1 {
 		t.Errorf("counted after one has left: got %d, want 1", got)
 	}
 	second()
-	if len(l.sources) != 0 {
-		t.Errorf("sources kept: %v", l.sources)
+	if len(l.arriving.of) != 0 {
+		t.Errorf("sources kept: %v", l.arriving.of)
 	}
 }
