@@ -39,25 +39,33 @@ func (p *pipes) Addr() net.Addr { return &net.IPAddr{} }
 
 // TestDeadlines: an operation may take longer than a body, as a refusal that is held back does, and yet ends.
 func TestDeadlines(t *testing.T) {
+	wait := func(ctx context.Context, seconds int) (*api.None, error) {
+		select {
+		case <-time.After(time.Duration(seconds) * time.Second):
+			return nil, nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 	slow := func(k *api.Kit) {
 		api.Open(k, api.Operation{ID: "slow", Method: "POST", Path: "/slow"},
 			func(ctx context.Context, _ authcore.Client, in *struct{ Body struct{ Seconds int } }) (*api.None, error) {
-				select {
-				case <-time.After(time.Duration(in.Body.Seconds) * time.Second):
-					return nil, nil
-				case <-ctx.Done():
-					return nil, context.Cause(ctx)
-				}
+				return wait(ctx, in.Body.Seconds)
 			})
+		api.Open(k, api.Operation{ID: "bare", Method: "POST", Path: "/bare"},
+			func(ctx context.Context, _ authcore.Client, _ *struct{}) (*api.None, error) { return wait(ctx, 40) })
 	}
 	for name, c := range map[string]struct {
-		seconds, sent int // sent is how much of the body arrives; 0: all
-		status        int
-		after         time.Duration
+		path    string
+		seconds int
+		sent    int // how much of the body arrives
+		status  int
+		after   time.Duration
 	}{
-		"longer than a body may take": {seconds: 40, status: 204, after: 40 * time.Second},
-		"too long":                    {seconds: 1000, status: 503, after: 60 * time.Second},
-		"a body that stops":           {seconds: 1, sent: 5, status: 408, after: 15 * time.Second},
+		"longer than a body may take": {path: "/slow", seconds: 40, sent: 14, status: 204, after: 40 * time.Second},
+		"no body":                     {path: "/bare", status: 204, after: 40 * time.Second},
+		"too long":                    {path: "/slow", seconds: 99, sent: 14, status: 503, after: 60 * time.Second},
+		"a body that stops":           {path: "/slow", seconds: 10, sent: 5, status: 408, after: 15 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -67,13 +75,12 @@ func TestDeadlines(t *testing.T) {
 				go func() { served <- s.Serve(l) }()
 				mine, theirs := net.Pipe()
 				l.conns <- theirs
-				body := fmt.Sprintf(`{"Seconds":%d}`, c.seconds)
-				arrives := body
-				if c.sent > 0 {
-					arrives = body[:c.sent]
+				body := ""
+				if c.seconds > 0 {
+					body = fmt.Sprintf(`{"Seconds":%d}`, c.seconds)
 				}
 				began := time.Now()
-				if _, err := fmt.Fprintf(mine, "POST %s/slow HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", api.Prefix, len(body), arrives); err != nil {
+				if _, err := fmt.Fprintf(mine, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", api.Prefix+c.path, len(body), body[:c.sent]); err != nil {
 					t.Fatal(err)
 				}
 				res, err := http.ReadResponse(bufio.NewReader(mine), nil)
