@@ -35,8 +35,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		decisions:       histogram("decision_seconds", "From an attempt to its decision, holds included.", "door"),
 		upstreamFailed:  counter("upstream_failures_total", "Allowed attempts that the upstream did not let in.", "upstream", "step"),
 		upstreamSignIns: histogram("upstream_sign_in_seconds", "From the decision to the upstream's OK.", "upstream"),
-		sessions:        gauge("sessions_open", "Relayed sessions.", "door"),
-		ended:           counter("sessions_total", "Relayed sessions that have ended.", "door", "cause"),
+		sessions:        gauge("sessions_open", "Sessions that are open.", "door"),
+		ended:           counter("sessions_total", "Sessions that have ended.", "door", "cause"),
 		bytes:           counter("relayed_bytes_total", "Bytes of ended sessions.", "door", "direction"),
 		acceptErrors:    counter("accept_errors_total", "Failures to accept, such as a lack of descriptors.", "listener"),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
@@ -63,6 +63,17 @@ func histogram(name, help string, labels ...string) *prometheus.HistogramVec {
 		Namespace: "latchkey", Subsystem: "proxy", Name: name, Help: help,
 		Buckets: []float64{.0005, .001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15},
 	}, labels)
+}
+
+// Opened counts a session in, of any door. Ended must follow.
+func (m *Metrics) Opened(door string) { m.sessions.WithLabelValues(door).Inc() }
+
+// Ended counts a session out, with what passed in it.
+func (m *Metrics) Ended(door string, e authcore.End) {
+	m.sessions.WithLabelValues(door).Dec()
+	m.ended.WithLabelValues(door, e.Cause).Inc()
+	m.bytes.WithLabelValues(door, "from_client").Add(float64(e.FromClient))
+	m.bytes.WithLabelValues(door, "from_upstream").Add(float64(e.FromUpstream))
 }
 
 // Counting answers a that counts the attempts of every door, DAV's too. main hands it to the Protocols.

@@ -142,7 +142,7 @@ func (s *signIn) handOver() {
 	server, ev, entry, door, id := v.server, v.event, s.entry, s.login.Attempt.Door, s.login.Decision.Session
 	passage := v.l.Protocol.Relay(s.login, s.welcome)
 	server.sessions.Add(1) // this visit is counted, so Shutdown does not wait for sessions yet
-	server.o.Metrics.sessions.WithLabelValues(door).Inc()
+	server.o.Metrics.Opened(door)
 	ev.established = time.Now()
 	relayed := server.o.Relay.Start(v.client, s.leg.Conn, relay.Options{
 		Idle:     v.l.Idle,
@@ -166,17 +166,13 @@ func (p Passage) farewell(error) []byte { return p.Farewell }
 
 // left accounts for a session that has ended.
 func (s *Server) left(door string, id session.ID, ev *event, e relay.End) {
-	word := endWord(e)
-	m := s.o.Metrics
-	m.sessions.WithLabelValues(door).Dec()
-	m.ended.WithLabelValues(door, word).Inc()
-	m.bytes.WithLabelValues(door, "from_client").Add(float64(e.FromClient))
-	m.bytes.WithLabelValues(door, "from_upstream").Add(float64(e.FromUpstream))
-	ev.cause, ev.err = word, e.Cause
+	end := authcore.End{Cause: endWord(e), Established: true, FromClient: e.FromClient, FromUpstream: e.FromUpstream}
+	s.o.Metrics.Ended(door, end)
+	ev.cause, ev.err = end.Cause, e.Cause
 	ev.fromClient, ev.fromUpstream = e.FromClient, e.FromUpstream
 	s.limits.leave()
 	s.closed(ev)
-	s.ended(id, authcore.End{Cause: word, Established: true, FromClient: e.FromClient, FromUpstream: e.FromUpstream})
+	s.ended(id, end)
 }
 
 // ended tells the core, for every allowed Decision once.

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"latchkey/authcore"
 	"latchkey/authcore/session"
 	"latchkey/policy"
@@ -39,6 +41,7 @@ type scene struct {
 	names    []string // in the door's certificate
 	stall    time.Duration
 	settings Settings
+	registry *prometheus.Registry
 	door     *Door
 	addr     string
 	ca       *proxytest.CA
@@ -73,7 +76,7 @@ func start(t *testing.T, h http.Handler, change ...func(*scene)) *scene {
 		t.Fatal(err)
 	}
 	s := &scene{
-		t: t, auth: proxytest.NewAuthenticator(), live: proxy.NewLive(), ca: proxytest.NewCA(t),
+		t: t, registry: prometheus.NewRegistry(), auth: proxytest.NewAuthenticator(), live: proxy.NewLive(), ca: proxytest.NewCA(t),
 		upstream: &fakeUpstream{Transport: &http.Transport{DisableCompression: true}, base: *base},
 		settings: Settings{Listener: "dav", Doors: map[string][]string{"": {policy.CalDAV, policy.CardDAV}}},
 	}
@@ -95,7 +98,7 @@ func start(t *testing.T, h http.Handler, change ...func(*scene)) *scene {
 
 func (s *scene) open() {
 	s.door = New(Options{
-		Auth: s.auth, Live: s.live, Drain: 5 * time.Second, Stall: s.stall,
+		Auth: s.auth, Live: s.live, Drain: 5 * time.Second, Stall: s.stall, Metrics: proxy.NewMetrics(s.registry),
 		Upstream: func(string) (Upstream, error) { return s.way, nil },
 	})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

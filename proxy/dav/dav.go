@@ -42,7 +42,9 @@ type Options struct {
 	Stall time.Duration
 	// Drain is how long requests may take to finish when Serve is told to end. Zero: 10 s.
 	Drain time.Duration
-	Log   *slog.Logger // nil: nothing is logged
+	// Metrics count sessions, those of the text protocols too. Nil: they are shown nowhere.
+	Metrics *proxy.Metrics
+	Log     *slog.Logger // nil: nothing is logged
 }
 
 // Upstream is the way to a server. *upstream.HTTP is one.
@@ -88,6 +90,9 @@ func New(o Options) *Door {
 	def(&o.Idle, 15*time.Minute)
 	def(&o.Stall, time.Minute)
 	def(&o.Drain, 10*time.Second)
+	if o.Metrics == nil {
+		o.Metrics = proxy.NewMetrics(nil)
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

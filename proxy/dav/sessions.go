@@ -35,6 +35,7 @@ func newSessions(o Options) *sessions { return &sessions{o: o, open: map[session
 // live is one session.
 type live struct {
 	id       session.ID
+	door     string
 	all      *sessions
 	standing authcore.Standing
 	entry    *proxy.Entry // set before the session can be found
@@ -97,10 +98,11 @@ func (s *sessions) find(a authcore.Attempt, d authcore.Decision) *live {
 		return l
 	}
 	l := &live{
-		id: d.Session, all: s, standing: d.Standing(a), uses: map[*use]struct{}{}, conns: map[*conn]struct{}{}, last: time.Now(),
+		id: d.Session, door: a.Door, all: s, standing: d.Standing(a), uses: map[*use]struct{}{}, conns: map[*conn]struct{}{}, last: time.Now(),
 	}
 	l.entry = s.o.Live.Enter(proxy.OpenOf(a, d), l.standing, proxy.CutFunc(l.end))
 	s.open[d.Session] = l
+	s.o.Metrics.Opened(l.door)
 	return l
 }
 
@@ -177,10 +179,12 @@ func (s *sessions) forget(l *live) {
 func (l *live) tell(cause error) {
 	ctx, cancel := context.WithTimeout(context.Background(), tellTime)
 	defer cancel()
-	l.all.o.Auth.Ended(ctx, l.id, authcore.End{
+	e := authcore.End{
 		Cause: causeWord(cause), Established: l.established.Load(),
 		FromClient: l.fromClient.Load(), FromUpstream: l.fromUpstream.Load(),
-	})
+	}
+	l.all.o.Metrics.Ended(l.door, e)
+	l.all.o.Auth.Ended(ctx, l.id, e)
 }
 
 // causeWord is the closed word for the end of a session.

@@ -207,10 +207,39 @@ func TestIdleSessionsEnd(t *testing.T) {
 func TestEndCountsOctets(t *testing.T) {
 	s := start(t, &recorder{})
 	s.do(s.client(false), s.request("PUT", "/x", strings.NewReader("twelve bytes")))
+	counts(t, s, "latchkey_proxy_sessions_open caldav", 1)
 	s.door.sessions.endAll(proxy.ErrDrain)
 	s.door.sessions.telling.Wait()
+	counts(t, s, "latchkey_proxy_sessions_open caldav", 0)
+	counts(t, s, "latchkey_proxy_sessions_total drain caldav", 1)
+	counts(t, s, "latchkey_proxy_relayed_bytes_total from_client caldav", 12)
+	counts(t, s, "latchkey_proxy_relayed_bytes_total from_upstream caldav", 6)
 	ended := s.auth.EndedCalls()
 	if len(ended) != 1 || ended[0].End != (authcore.End{Cause: "drain", Established: true, FromClient: 12, FromUpstream: 6}) {
 		t.Errorf("ended %+v", ended)
 	}
+}
+
+// counts compares a metric: its name, then the values of its labels in the order of their names.
+func counts(t *testing.T, s *scene, metric string, want float64) {
+	t.Helper()
+	families, err := s.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			if name == metric {
+				if got := m.GetCounter().GetValue() + m.GetGauge().GetValue(); got != want {
+					t.Errorf("%s: got %v, want %v", metric, got, want)
+				}
+				return
+			}
+		}
+	}
+	t.Errorf("there is no %s", metric)
 }
