@@ -4,10 +4,12 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,8 +57,8 @@ func (c *Cache) Direct() store.Records { return c.Records }
 // Counts answers how many Reads were answered from memory and how many were not.
 func (c *Cache) Counts() (hits, misses int64) { return c.hits.Load(), c.misses.Load() }
 
+// change is told behind the node's name and a line break, so that a node passes over its own without decoding them.
 type change struct {
-	Node      string   `json:"node"`
 	Partition string   `json:"partition"`
 	Revision  int64    `json:"revision"`
 	Names     []string `json:"names"`
@@ -67,20 +69,24 @@ func (c *Cache) Apply(ctx context.Context, partition string, ops ...store.Op) (i
 	rev, err := c.Records.Apply(ctx, partition, ops...)
 	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrInvalid) {
 		// Nothing was written, but what we hold may be why the revision did not hold.
-		c.drop(partition, names(ops))
+		c.drop(partition, names(ops, store.Put, store.Delete, store.Check))
 		return rev, err
 	}
-	c.drop(partition, names(ops))
-	if msg, e := json.Marshal(change{Node: c.node, Partition: partition, Revision: rev, Names: names(ops)}); e == nil {
-		_ = c.bus.Publish(context.WithoutCancel(ctx), Topic, msg) // a lost message is a gap, which the other side notices
+	touched := names(ops, store.Put, store.Delete)
+	c.drop(partition, touched)
+	if msg, e := json.Marshal(change{Partition: partition, Revision: rev, Names: touched}); e == nil {
+		_ = c.bus.Publish(context.WithoutCancel(ctx), Topic, append([]byte(c.node+"\n"), msg...)) // a lost message is a gap, which the other side notices
 	}
 	return rev, err
 }
 
-func names(ops []store.Op) []string {
-	n := make([]string, len(ops))
-	for i, o := range ops {
-		n[i] = o.Name
+// names answers those of the steps of these kinds.
+func names(ops []store.Op, kinds ...store.Kind) []string {
+	n := make([]string, 0, len(ops))
+	for _, o := range ops {
+		if slices.Contains(kinds, o.Kind) {
+			n = append(n, o.Name)
+		}
 	}
 	return n
 }
@@ -120,16 +126,24 @@ func (c *Cache) Run(ctx context.Context) error {
 		}
 		c.Empty()
 		for msg := range ch {
-			var m change
-			if json.Unmarshal(msg, &m) != nil {
-				c.Empty()
-			} else if m.Node != c.node {
-				c.drop(m.Partition, m.Names)
-			}
+			c.hear(msg)
 		}
 		c.empty(true)
 	}
 	return ctx.Err()
+}
+
+func (c *Cache) hear(msg []byte) {
+	node, rest, ok := bytes.Cut(msg, []byte("\n"))
+	if ok && string(node) == c.node {
+		return
+	}
+	var m change
+	if !ok || json.Unmarshal(rest, &m) != nil {
+		c.Empty()
+		return
+	}
+	c.drop(m.Partition, m.Names)
 }
 
 func pause(ctx context.Context) {
