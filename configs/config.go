@@ -1,6 +1,12 @@
 // Package configs is the static configuration: listeners, keys, the data folder, upstreams and who may use them. It is
 // read strictly: an unknown key, a wrong type and a value out of bounds are each told with file, line, key and mend, all
 // at once. What administrators change is no configuration but a record (package policy).
+//
+// It refuses YAML that means more than it says: anchors and aliases, tags, a second document, a number for a duration, a key
+// that stands twice. Secrets are never in the file, only the names of files that hold them.
+//
+// latchkey.yaml shows every key with its why, default and bounds, and a test holds it to these types; examples has what
+// the servers behind need, systemd the units.
 package configs
 
 import (
@@ -8,12 +14,13 @@ import (
 	"time"
 )
 
-// Config is the file. Every key stands in latchkey.yaml, with its why.
+// Config is the file. Every key stands in latchkey.yaml, with its why. It is never changed once it is loaded: a reload
+// makes another one.
 type Config struct {
-	Data         string              `yaml:"data"`
-	Keys         string              `yaml:"keys"`
-	Hostname     string              `yaml:"hostname"`
-	Cutoff       time.Time           `yaml:"cutoff"`
+	Data         string              `yaml:"data"`     // folder of the store
+	Keys         string              `yaml:"keys"`     // file of the server keys
+	Hostname     string              `yaml:"hostname"` // in greetings, EHLO and Received
+	Cutoff       time.Time           `yaml:"cutoff"`   // domains created from here on take app passwords only
 	Log          Log                 `yaml:"log"`
 	Certificates []Certificate       `yaml:"certificates"`
 	Listeners    []Listener          `yaml:"listeners"`
