@@ -80,7 +80,10 @@ func (s *stage) startBehind() {
 	s.t.Helper()
 	b, err := demo.New(demo.Options{
 		Domains: []string{sample.New, sample.Old}, Master: demoMaster, MasterSecret: secret.New("a master secret"),
-		People: []demo.Person{{Address: "app-only@new.example"}, {Address: "account@old.example"}},
+		People: []demo.Person{
+			{Address: "app-only@new.example"}, {Address: "account@old.example"}, {Address: "opted-in@old.example"}, {Address: "two-step@old.example"},
+			{Address: "admin@old.example"},
+		},
 	})
 	if err != nil {
 		s.t.Fatal(err)
