@@ -3,6 +3,7 @@ package authcore_test
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -171,10 +172,10 @@ func (s *stage) use(t *testing.T, state string) *apppass.Use {
 func TestLastUseIsWrittenOnceAMinute(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *stage) {
 		name, app := s.address("app-only"), s.app("app-only")
-		written := 0
+		var written atomic.Int64
 		s.fail(func(_ string, ops []store.Op) storetest.Fault {
 			if has(ops, "app-password-use/") {
-				written++
+				written.Add(1)
 			}
 			return storetest.NoFault
 		})
@@ -183,13 +184,13 @@ func TestLastUseIsWrittenOnceAMinute(t *testing.T) {
 		}
 		for range 600 { // ten minutes, once a second
 			s.open(t, "caldav", name, app)
-			if written > 0 && s.use(t, "app-only").Door != "caldav" {
+			if written.Load() > 0 && s.use(t, "app-only").Door != "caldav" {
 				t.Errorf("use %+v", s.use(t, "app-only"))
 			}
 			time.Sleep(time.Second)
 		}
-		if written < 9 || written > 11 {
-			t.Errorf("written %d times in ten minutes", written)
+		if n := written.Load(); n < 9 || n > 11 {
+			t.Errorf("written %d times in ten minutes", n)
 		}
 		last := s.options.Now().Add(-time.Second)
 		time.Sleep(2 * time.Minute)
