@@ -11,7 +11,8 @@ import (
 
 // The rules of paths. A path is passed on as it came, so it must mean one thing to everybody who reads it:
 //
-//   - it begins with one slash, and holds no fragment;
+//   - it begins with one slash, and holds no fragment and no blank, which would end it in the request line that goes
+//     upstream: HTTP/2 can bring one (RFC 9113 section 8.3.1);
 //   - no segment is "." or "..", raw or encoded, alone or before a ";", nor becomes one when "%2F" is read as a slash;
 //   - there is no backslash, NUL or other control character, raw or encoded, and what is encoded is UTF-8;
 //   - up to the principal's segment, an encoded slash is refused: a server that decodes before it splits would find
@@ -21,9 +22,10 @@ import (
 // Behind the principal's segment an encoded slash is a part of a resource's name, and some programs make such names.
 
 var (
-	errPath  = errors.New("the path is not acceptable")
-	errSlash = errors.New("the path holds an encoded slash before the name of its owner")
-	errHost  = errors.New("the host is another")
+	errMethod = errors.New("the method is not acceptable")
+	errPath   = errors.New("the path is not acceptable")
+	errSlash  = errors.New("the path holds an encoded slash before the name of its owner")
+	errHost   = errors.New("the host is another")
 )
 
 // target is a request's path and query, as they came.
@@ -53,7 +55,7 @@ func parseTarget(raw string) (target, error) {
 	if found {
 		t.query = raw[len(path):]
 	}
-	if strings.ContainsAny(raw, "#") || strings.ContainsFunc(t.query, control) {
+	if strings.ContainsAny(raw, "# ") || strings.ContainsFunc(t.query, control) {
 		return target{}, errPath
 	}
 	return t, checkPath(path)

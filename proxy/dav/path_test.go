@@ -30,6 +30,8 @@ func TestParseTarget(t *testing.T) {
 		{"//evil/x", false},
 		{"/..", false},
 		{"/../m", false},
+		{"/a b", false},
+		{"/a?b c", false},
 		{"/a/../b", false},
 		{"/a/..", false},
 		{"/a/.", false},

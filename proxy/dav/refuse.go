@@ -47,6 +47,14 @@ func (q *request) refuse(reason authcore.Reason, retry time.Duration) {
 	q.say(code, reason.Sentence())
 }
 
+// hurry bounds the wait for a body that nobody wants. The server reads some of it before an answer over HTTP/1, so that
+// the connection can go on, and has no limit of its own for that. Half of the stall time leaves the rest to the answer.
+func (q *request) hurry() {
+	if q.r.Body != nil && q.r.Body != http.NoBody {
+		_ = q.w.control.SetReadDeadline(time.Now().Add(min(q.door.o.Stall/2, headerTime))) // only fails where there is no connection
+	}
+}
+
 // unauthorized asks for credentials; nobody was refused.
 func (q *request) unauthorized() {
 	q.w.Header().Set("WWW-Authenticate", challenge(q.settings.Realm))
@@ -55,6 +63,7 @@ func (q *request) unauthorized() {
 
 // say answers with a sentence and nothing of the upstream's.
 func (q *request) say(code int, sentence string) {
+	q.hurry()
 	h := q.w.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Cache-Control", "no-store")

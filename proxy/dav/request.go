@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"latchkey/authcore"
 	"latchkey/policy"
 )
@@ -80,6 +82,10 @@ func (q *request) acceptable() bool {
 		q.say(http.StatusMethodNotAllowed, "This method is not allowed here")
 		return false
 	}
+	if !httpguts.ValidHeaderFieldName(q.r.Method) { // HTTP/2 can bring what is no token: RFC 9110 section 9.1
+		q.bad(errMethod)
+		return false
+	}
 	var err error
 	if q.target, err = targetOf(q.r); err != nil {
 		q.bad(err)
@@ -121,6 +127,7 @@ func (q *request) wellKnown() bool {
 	}
 	for _, door := range q.doors {
 		if door == service {
+			q.hurry()
 			q.w.Header().Set("Location", q.settings.contextPath())
 			q.w.Header().Set("Cache-Control", "max-age=3600")
 			q.w.WriteHeader(http.StatusMovedPermanently)
