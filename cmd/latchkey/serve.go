@@ -18,7 +18,6 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
-	"golang.org/x/net/netutil"
 
 	"latchkey/authcore"
 	"latchkey/configs"
@@ -232,9 +231,9 @@ func (h *house) serve(ctx context.Context, name string, ln net.Listener) error {
 	headed := proxy.HeaderListener(ln, func() []netip.Prefix { return h.listener(name).ProxyFrom })
 	switch l.Protocol {
 	case configs.DAV:
-		return h.door.Serve(ctx, h.limited(headed), h.certs.Config("h2", "http/1.1"), func() dav.Settings { return davSettings(h.listener(name)) })
+		return h.door.Serve(ctx, h.server.Limit(name, headed), h.certs.Config("h2", "http/1.1"), func() dav.Settings { return davSettings(h.listener(name)) })
 	case configs.API:
-		return h.serveHTTP(ctx, h.limited(headed), h.apiHandler(), h.certs.Config("h2", "http/1.1"))
+		return h.serveHTTP(ctx, h.server.Limit(name, headed), h.apiHandler(), h.certs.Config("h2", "http/1.1"))
 	}
 	implicit, proto := h.protocol(name, l)
 	return h.server.Serve(ctx, ln, func() proxy.Listener {
@@ -243,19 +242,24 @@ func (h *house) serve(ctx context.Context, name string, ln net.Listener) error {
 	})
 }
 
-// maxHTTP bounds the connections of one HTTP listener: browsers and calendar programs keep a handful each.
-const maxHTTP = 20_000
-
-func (h *house) limited(ln net.Listener) net.Listener { return netutil.LimitListener(ln, maxHTTP) }
-
-// listener is the listener's settings of now; those of the start where a reload dropped it.
+// listener is the listener's settings of now; those of the start where a reload dropped it or made something else of it,
+// for its socket is open until a restart.
 func (h *house) listener(name string) configs.Listener {
-	for _, l := range h.snapshot().cfg.Listeners {
+	begun, _ := listenerOf(h.first, name)
+	now, ok := listenerOf(h.snapshot().cfg, name)
+	if !ok || now.Protocol != begun.Protocol {
+		return begun
+	}
+	return now
+}
+
+func listenerOf(c *configs.Config, name string) (configs.Listener, bool) {
+	for _, l := range c.Listeners {
 		if l.Name == name {
-			return l
+			return l, true
 		}
 	}
-	return configs.Listener{Name: name}
+	return configs.Listener{}, false
 }
 
 // protocol makes a listener's door. STARTTLS has its settings, implicit TLS has the listener's.
