@@ -5,8 +5,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 
 	"latchkey/authcore/secret"
@@ -66,9 +68,12 @@ func checkCommand(_ context.Context, p program, args []string) error {
 	if err := few("check", words); err != nil {
 		return err
 	}
-	m, err := check(*path)
+	m, warnings, err := check(*path)
 	if err != nil {
 		return err
+	}
+	for _, w := range warnings {
+		fmt.Fprintf(p.err, "warning: %v\n", w)
 	}
 	if len(m) > 0 {
 		fmt.Fprintln(p.err, m.Error())
@@ -85,41 +90,55 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// check names every mistake that can be seen without dialling anybody.
-func check(path string) (configs.Mistakes, error) {
+// check names every mistake that can be seen without dialling anybody, and what is well today and will not stay so.
+func check(path string) (m, warnings configs.Mistakes, err error) {
 	cfg, err := configs.Load(path)
-	var m configs.Mistakes
-	if errors.As(err, &m) {
-		return m, nil
+	if err != nil && !errors.As(err, &m) {
+		return nil, nil, err
 	}
-	if err != nil {
-		return nil, err
+	if cfg == nil { // no YAML at all
+		return m, nil, nil
 	}
-	m = append(m, checkUpstreams(cfg)...)
-	for i, c := range cfg.Certificates {
-		if _, warnings, err := proxy.LoadCertificates([]proxy.KeyPair{{CertFile: c.CertFile, KeyFile: c.KeyFile}}); err != nil {
-			m = append(m, cfg.At(fmt.Sprintf("certificates[%d]", i), "%v", err))
-		} else {
-			for _, w := range warnings {
-				m = append(m, cfg.At(fmt.Sprintf("certificates[%d].cert_file", i), "%s: %s", w.File, w.Text))
-			}
-		}
-	}
+	wrong, warnings := checkCertificates(cfg)
+	wrong = append(wrong, checkUpstreams(cfg)...)
 	if _, err := os.Stat(cfg.Keys); err == nil {
 		if _, err := secret.Load(cfg.Keys); err != nil {
-			m = append(m, cfg.At("keys", "%v", err))
+			wrong = append(wrong, cfg.At("keys", "%v", err))
 		}
 	}
-	return m, nil
+	return m.With(wrong), warnings, nil
 }
 
-// checkUpstreams asks the pool, whose own words name upstream and key.
-func checkUpstreams(cfg *configs.Config) (m configs.Mistakes) {
-	l, err := servers(cfg)
-	if err != nil {
-		return configs.Mistakes{cfg.At("upstreams", "%v", err)}
+func checkCertificates(cfg *configs.Config) (m, warnings configs.Mistakes) {
+	for i, c := range cfg.Certificates {
+		if c.CertFile == "" || c.KeyFile == "" {
+			continue // said already
+		}
+		key := fmt.Sprintf("certificates[%d]", i)
+		_, l, err := proxy.LoadCertificates([]proxy.KeyPair{{CertFile: c.CertFile, KeyFile: c.KeyFile}})
+		if err != nil {
+			m = append(m, cfg.At(key, "%v", err))
+		}
+		for _, w := range l {
+			warnings = append(warnings, cfg.At(key+".cert_file", "%s: %s", w.File, w.Text))
+		}
 	}
-	_, err = upstream.New(upstream.Options{Servers: l, Token: noToken})
+	return m, warnings
+}
+
+// checkUpstreams asks the pool, whose own words name upstream and key. A secret that cannot be read was told already:
+// the rest of its upstream is looked at with another in its place.
+func checkUpstreams(cfg *configs.Config) (m configs.Mistakes) {
+	var l []upstream.Server
+	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
+		u := cfg.Upstreams[name]
+		sec, err := u.Secret()
+		if err != nil {
+			sec = secret.New("unreadable")
+		}
+		l = append(l, server(cfg, name, u, sec))
+	}
+	_, err := upstream.New(upstream.Options{Servers: l, Token: noToken})
 	if err == nil {
 		return nil
 	}
@@ -176,10 +195,10 @@ func needRestart(old, next *configs.Config) (keys []string) {
 	return keys
 }
 
-// places is what of the listeners needs new sockets.
+// places is what of the listeners is taken once, when their sockets are opened.
 func places(c *configs.Config) (l []configs.Listener) {
 	for _, x := range c.Listeners {
-		l = append(l, configs.Listener{Name: x.Name, Protocol: x.Protocol, Address: x.Address, TLS: x.TLS})
+		l = append(l, configs.Listener{Name: x.Name, Protocol: x.Protocol, Address: x.Address, TLS: x.TLS, AnySender: x.AnySender})
 	}
 	return l
 }

@@ -53,9 +53,10 @@ func (d door) dial(conf *tls.Config) (*talk, error) {
 	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		return nil, err
 	}
-	s := tls.Client(c, conf)
-	return &talk{Conn: s, r: bufio.NewReader(s)}, nil
+	return newTalk(tls.Client(c, conf)), nil
 }
+
+func newTalk(c net.Conn) *talk { return &talk{Conn: c, r: bufio.NewReader(c)} }
 
 func (k *talk) say(line string) error {
 	_, err := k.Write([]byte(line + "\r\n"))

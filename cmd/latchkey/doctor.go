@@ -29,9 +29,12 @@ func doctorCommand(ctx context.Context, p program, args []string) error {
 		return err
 	}
 	failures := 0
-	m, err := check(cfg.Path())
+	m, warnings, err := check(cfg.Path())
 	if err != nil {
 		return err
+	}
+	for _, w := range warnings {
+		fmt.Fprintf(p.out, "warning  %v\n", w)
 	}
 	for _, x := range m {
 		fmt.Fprintf(p.out, "error    %v\n", x)

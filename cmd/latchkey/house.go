@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,7 @@ type house struct {
 	relay   *relay.Relay
 	server  *proxy.Server
 	door    *dav.Door
+	first   *configs.Config          // of the start
 	now     atomic.Pointer[settings] // what a reload changes
 	started time.Time
 }
@@ -91,6 +93,7 @@ func (h *house) openStore(ctx context.Context, cfg *configs.Config) (err error) 
 		Passthrough: func(name string) bool { return h.snapshot().pool.Passthrough(name) },
 		Upstreams:   func(domain, door string) []string { return allowed(h.snapshot().cfg, domain, door) },
 	})
+	h.first = cfg
 	h.now.Store(&settings{cfg: cfg})
 	return nil
 }
@@ -191,26 +194,25 @@ func (h *house) newSettings(cfg *configs.Config) (*settings, error) {
 // servers turns the configuration's upstreams into the pool's, in the order of their names.
 func servers(cfg *configs.Config) ([]upstream.Server, error) {
 	var l []upstream.Server
-	for name, u := range cfg.Upstreams {
+	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
+		u := cfg.Upstreams[name]
 		sec, err := u.Secret()
 		if err != nil {
 			return nil, cfg.At("upstreams."+name+".secret_file", "%v", err)
 		}
-		l = append(l, upstream.Server{
-			Name: name, Protocol: u.Protocol, Addresses: u.Addresses, Way: proxy.Way(u.SignIn), Master: u.Master, Secret: sec,
-			TLS:    upstream.TLS{Mode: upstream.TLSMode(u.TLS.Mode), CAFile: u.TLS.CAFile, ServerName: u.TLS.ServerName, CertFile: u.TLS.CertFile, KeyFile: u.TLS.KeyFile, Insecure: u.TLS.Insecure},
-			Token:  upstream.TokenSettings{Audience: u.Audience, Issuer: cfg.Tokens.Issuer},
-			Header: u.Header, BasicUser: u.BasicUser, Facts: upstream.Facts(u.Facts), User: upstream.User(u.User),
-			AuthenticatesOnlyDoor: u.AuthenticatesOnlyDoor, ProbeUser: u.ProbeUser,
-		})
+		l = append(l, server(cfg, name, u, sec))
 	}
-	slices.SortFunc(l, func(a, b upstream.Server) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
 	return l, nil
+}
+
+func server(cfg *configs.Config, name string, u configs.Upstream, sec secret.String) upstream.Server {
+	return upstream.Server{
+		Name: name, Protocol: u.Protocol, Addresses: u.Addresses, Way: proxy.Way(u.SignIn), Master: u.Master, Secret: sec,
+		TLS:    upstream.TLS{Mode: upstream.TLSMode(u.TLS.Mode), CAFile: u.TLS.CAFile, ServerName: u.TLS.ServerName, CertFile: u.TLS.CertFile, KeyFile: u.TLS.KeyFile, Insecure: u.TLS.Insecure},
+		Token:  upstream.TokenSettings{Audience: u.Audience, Issuer: cfg.Tokens.Issuer},
+		Header: u.Header, BasicUser: u.BasicUser, Facts: upstream.Facts(u.Facts), User: upstream.User(u.User),
+		AuthenticatesOnlyDoor: u.AuthenticatesOnlyDoor, ProbeUser: u.ProbeUser,
+	}
 }
 
 // countCore shows the core's figures among the metrics.
