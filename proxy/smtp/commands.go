@@ -109,6 +109,9 @@ func (s *splitter) judge(line string) verdict {
 	}
 	v := verdict{awaits: replyToOther, next: commands, chunked: s.chunked, utf8: s.utf8, ext: s.ext}
 	verb, args, _ := strings.Cut(line, " ")
+	if strings.ContainsFunc(verb, func(r rune) bool { return r > 0x7e }) { // Unicode has other capitals than ASCII: ſ is S
+		return refused(replyNotHere)
+	}
 	switch strings.ToUpper(verb) { // RFC 5321 section 2.4: verbs are case-insensitive
 	case "RCPT", "NOOP", "VRFY", "EXPN", "HELP":
 		return v
