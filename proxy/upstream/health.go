@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// Health is how an upstream is, as its probes saw it.
+// Health is how an upstream is, as its probes saw it. The private listener shows it under these names.
 type Health struct {
-	Upstream string
-	Protocol string
-	Well     bool
-	Since    time.Time // when it became so; zero: never probed
-	Probed   time.Time // the last time; zero: never
+	Upstream string    `json:"upstream"`
+	Protocol string    `json:"protocol"`
+	Well     bool      `json:"well"`
+	Since    time.Time `json:"since,omitzero"`  // when it became so; zero: never probed
+	Probed   time.Time `json:"probed,omitzero"` // the last time; zero: never
 	// Problem says what the last probe failed at, for operators; empty: nothing. It holds no secret.
-	Problem            string
-	CertificateExpires time.Time // as last seen; zero: none was
+	Problem            string    `json:"problem,omitempty"`
+	CertificateExpires time.Time `json:"certificate_expires,omitzero"` // as last seen; zero: none was
 }
 
 // Run probes every upstream again and again until ctx ends, and returns when its last probe has.

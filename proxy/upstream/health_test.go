@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"encoding/json"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -37,6 +38,28 @@ func TestProbeRemembersTheLastGood(t *testing.T) {
 	}
 	if got := p.Offer(IMAP, []string{"mail"}); len(got) != 2 {
 		t.Errorf("Offer = %q, want that of the last good probe", got)
+	}
+}
+
+// What the private listener shows has the names of every other answer, and nothing for what is not known.
+func TestHealthAsJSON(t *testing.T) {
+	day := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		name string
+		h    Health
+		want string
+	}{
+		{"never probed", Health{Upstream: "mail", Protocol: "imap"}, `{"upstream":"mail","protocol":"imap","well":false}`},
+		{"well", Health{Upstream: "mail", Protocol: "imap", Well: true, Since: day, Probed: day, CertificateExpires: day.AddDate(0, 1, 0)},
+			`{"upstream":"mail","protocol":"imap","well":true,"since":"2026-03-01T09:00:00Z","probed":"2026-03-01T09:00:00Z","certificate_expires":"2026-04-01T09:00:00Z"}`},
+		{"ill", Health{Upstream: "mail", Protocol: "imap", Since: day, Probed: day, Problem: "refused"},
+			`{"upstream":"mail","protocol":"imap","well":false,"since":"2026-03-01T09:00:00Z","probed":"2026-03-01T09:00:00Z","problem":"refused"}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got, err := json.Marshal(c.h); err != nil || string(got) != c.want {
+				t.Errorf("got %s, %v, want %s", got, err, c.want)
+			}
+		})
 	}
 }
 
