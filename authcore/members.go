@@ -513,6 +513,9 @@ func (c *Core) restore(ctx context.Context, a Actor, t *target, ifRevision int64
 			return deny(NotDeleted, "only a member deleted within 7 days can be restored")
 		}
 		m.Status, m.DeletedAt = member.Active, time.Time{}
+		if !m.SuspendedAt.IsZero() { // only lifting ends a suspension
+			m.Status = member.Suspended
+		}
 		return nil
 	})
 }

@@ -185,11 +185,11 @@ func TestSessionStandsUntilItsCredentialExpires(t *testing.T) {
 			t.Fatal(err)
 		}
 		st := s.open(t, "imap", s.address("app-only"), plain.Reveal())
-		time.Sleep(time.Hour - 1)
+		time.Sleep(time.Hour - time.Nanosecond)
 		if !s.stands(t, st) {
 			t.Error("ended before its time")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if s.stands(t, st) {
 			t.Error("stands after its time")
 		}

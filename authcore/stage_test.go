@@ -76,7 +76,7 @@ var sampleDay = time.Date(2026, 5, 4, 9, 0, 0, 0, time.UTC)
 func inBubble(t *testing.T, change func(*authcore.Options), f func(t *testing.T, s *stage)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		ahead := sampleDay.Sub(time.Now())
+		ahead := time.Until(sampleDay)
 		now := func() time.Time { return time.Now().Add(ahead) }
 		f(t, newStage(t, func(o *authcore.Options) {
 			o.Now = now
