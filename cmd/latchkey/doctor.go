@@ -6,26 +6,30 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"time"
 
 	"latchkey/authcore/oidc"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/store/sqlite"
 	"latchkey/configs"
 	"latchkey/proxy/upstream"
-
-	"time"
 )
 
 // doctorCommand tries what check cannot see: it dials every upstream, signs in there, compares what they offer, tries
 // what must not work, and reads the whole store when no server holds it.
 func doctorCommand(ctx context.Context, p program, args []string) error {
 	var c upstream.Checkup
+	var passwordFile string
 	cfg, _, err := p.load("doctor", args, func(f *flag.FlagSet) {
 		f.StringVar(&c.Address, "member", "", "`address` of a member who exists at every upstream, to be signed in there")
 		f.StringVar(&c.ID, "member-id", "", "his `id`, for upstreams that know members by it")
 		f.StringVar(&c.Outside, "outside", "", "`recipient` of another domain for a RCPT that is taken back; nothing is sent")
+		f.StringVar(&passwordFile, "password-file", "", "`file` whose first line is his account password, for upstreams with sign_in passthrough")
 	})
 	if err != nil {
+		return err
+	}
+	if c.Password, err = (configs.Upstream{SecretFile: passwordFile}).Secret(); err != nil {
 		return err
 	}
 	failures := 0
