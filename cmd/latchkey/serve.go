@@ -33,17 +33,23 @@ func serveCommand(ctx context.Context, p program, args []string) error {
 	if err != nil {
 		return err
 	}
+	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more must not end the doors
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	h, err := build(ctx, cfg, p.err)
 	if err != nil {
 		return err
 	}
-	socks, err := listen(cfg)
+	passed, err := activation.ListenersWithNames()
+	if err != nil {
+		return errors.Join(fmt.Errorf("sockets passed by systemd: %w", err), h.close())
+	}
+	socks, err := listenWith(cfg, passed)
 	if err != nil {
 		return errors.Join(err, h.close())
 	}
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
+	h.unused(passed)
 	return h.run(ctx, socks, hangup, func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyReady) })
 }
 
@@ -52,12 +58,21 @@ type sockets map[string]net.Listener
 
 const opsSocket = "ops"
 
-// listen opens every socket, or none.
-func listen(cfg *configs.Config) (sockets, error) {
-	passed, err := activation.ListenersWithNames()
-	if err != nil {
-		return nil, fmt.Errorf("sockets passed by systemd: %w", err)
+// unused closes the sockets that were passed for nothing: their clients would wait for ever.
+func (h *house) unused(passed map[string][]net.Listener) {
+	for name, l := range passed {
+		for _, ln := range l {
+			h.log.Warn("systemd passed a socket that no listener names", "name", name)
+			_ = ln.Close()
+		}
 	}
+}
+
+// listen is listenWith where systemd passes nothing.
+func listen(cfg *configs.Config) (sockets, error) { return listenWith(cfg, nil) }
+
+// listenWith opens every socket, or none, and takes out of passed what it uses.
+func listenWith(cfg *configs.Config, passed map[string][]net.Listener) (sockets, error) {
 	s := sockets{}
 	var failed []error
 	open := func(name, key, address string) {
@@ -123,6 +138,9 @@ func (h *house) run(ctx context.Context, socks sockets, hangup <-chan os.Signal,
 				failed <- fmt.Errorf("listener %s: %w", name, err)
 			}
 		})
+	}
+	for name, ln := range socks {
+		h.log.Info("listening", "listener", name, "address", ln.Addr().String())
 	}
 	h.log.Info("latchkey serves", "listeners", len(socks), "data", h.snapshot().cfg.Data, "pid", os.Getpid())
 	if ready != nil {
