@@ -63,7 +63,10 @@ func writeFile(path string, write func(io.Writer) error, progress io.Writer) err
 	if err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
 }
 
 // verified reads back what was written before anybody relies on it.

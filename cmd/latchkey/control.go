@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -51,6 +52,8 @@ const (
 	wordsHeader = "Latchkey-Words"
 	failTrailer = "Latchkey-Failed"
 	maxSockPath = 100 // sun_path holds 108 bytes
+
+	controlEnd = 5 * time.Second // for a command to end when the server does
 )
 
 // controlPath lies in the data directory, or in the runtime directory where that path would be too long: there under a
@@ -188,9 +191,19 @@ func serveControl(ctx context.Context, h *house, ln net.Listener) error {
 		mux.HandleFunc("POST /"+w.name, func(rw http.ResponseWriter, r *http.Request) { h.control(rw, r, w) })
 	}
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: headerWithin, BaseContext: func(net.Listener) context.Context { return ctx }}
-	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
-	defer stop()
-	if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+	over := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(over)
+		within, cancel := context.WithTimeout(context.Background(), controlEnd)
+		defer cancel()
+		_ = s.Shutdown(within) // their context has ended with ctx: the store must not be closed under them
+		_ = s.Close()
+	})
+	err := s.Serve(ln)
+	if !stop() {
+		<-over
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
