@@ -206,7 +206,7 @@ func (s *Session) half(l *leg) {
 	if s.stopped {
 		return
 	}
-	if s.side == "" {
+	if s.side == "" && s.cause == nil { // a side that ends a session which is being cut did not end it
 		s.side = l.name
 	}
 	s.halves = true
