@@ -151,7 +151,7 @@ func (h *house) buildDoors(cfg *configs.Config) (err error) {
 		Metrics: metrics, Log: h.log,
 	})
 	h.door = dav.New(dav.Options{
-		Auth: h.auth, Live: h.live, Drain: cfg.Limits.DrainTimeout, Log: h.log,
+		Auth: h.auth, Live: h.live, Drain: cfg.Limits.DrainTimeout, Metrics: metrics, Log: h.log,
 		Upstream: func(name string) (dav.Upstream, error) { return h.snapshot().pool.HTTP(name) },
 	})
 	h.countCore()
