@@ -126,6 +126,9 @@ func haveKeys(cfg *configs.Config, h backup.Header) error {
 
 // restore writes into a store that does not exist yet, or takes the place of one that is lost.
 func restore(ctx context.Context, cfg *configs.Config, p program, f io.ReadSeeker, accept func(backup.Header) error) error {
+	if err := ownStore(cfg); err != nil {
+		return err
+	}
 	place := sqlite.Options{Dir: cfg.Data, Marker: markerOf(cfg)}
 	db, err := sqlite.Open(ctx, place)
 	if errors.Is(err, sqlite.ErrLost) {

@@ -10,7 +10,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/user"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -75,7 +77,10 @@ func controlPath(cfg *configs.Config) string {
 func inStore(ctx context.Context, cfg *configs.Config, p program, w storeWork, words []string, in io.Reader, out io.Writer) error {
 	h := &house{}
 	h.log = newLog(configs.Log{Level: "error", Format: "text"}, p.err, newLevel())
-	err := h.openStore(ctx, cfg)
+	err := ownStore(cfg)
+	if err == nil {
+		err = h.openStore(ctx, cfg)
+	}
 	if errors.Is(err, sqlite.ErrLocked) {
 		return remotely(ctx, cfg, err, w.name, words, in, out)
 	}
@@ -88,6 +93,28 @@ func inStore(ctx context.Context, cfg *configs.Config, p program, w storeWork, w
 	err = w.do(ctx, works{core: h.core, db: h.db, keys: h.keys}, words, in, out)
 	stop()
 	return errors.Join(err, <-done, h.db.Close())
+}
+
+// ownStore refuses root on the store of another user, unless a server holds it: files that root makes there, a lock or a
+// write-ahead log, the server could not open at its next start.
+func ownStore(cfg *configs.Config) error {
+	st, err := os.Stat(cfg.Data)
+	if err != nil || os.Geteuid() != 0 {
+		return nil // it is made, or the store says what is wrong
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	if !ok || sys.Uid == 0 {
+		return nil
+	}
+	if c, err := net.Dial("unix", controlPath(cfg)); err == nil {
+		_ = c.Close()
+		return &sqlite.LockedError{Dir: cfg.Data} // a server answers: it does the work
+	}
+	name := fmt.Sprintf("#%d", sys.Uid)
+	if u, err := user.LookupId(fmt.Sprint(sys.Uid)); err == nil {
+		name = u.Username
+	}
+	return fmt.Errorf("%s belongs to %s, whose server could not open what root makes there: run this as that user (runuser -u %s -- latchkey …)", cfg.Data, name, name)
 }
 
 // remotely asks the server that holds the store.

@@ -88,7 +88,11 @@ func doctorStore(ctx context.Context, p program, cfg *configs.Config) (failures 
 		fmt.Fprintf(p.out, "warning  store: %s is not there yet: it is made at the first start\n", cfg.Data)
 		return 0
 	}
-	db, err := sqlite.Open(ctx, sqlite.Options{Dir: cfg.Data, Marker: markerOf(cfg)})
+	var db *sqlite.DB
+	err := ownStore(cfg)
+	if err == nil {
+		db, err = sqlite.Open(ctx, sqlite.Options{Dir: cfg.Data, Marker: markerOf(cfg)})
+	}
 	if errors.Is(err, sqlite.ErrLocked) {
 		fmt.Fprintln(p.out, "ok       store: a running server holds it; its records are checked as they are read")
 		return 0

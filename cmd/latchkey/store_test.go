@@ -417,3 +417,25 @@ func dialAs(uid int, path string) (net.Conn, error) {
 	d := <-done
 	return d.c, d.err
 }
+
+// Root who works on the store of a server that is down must not leave files behind that the server's user cannot open.
+func TestCommandsOfRootKeepTheOwner(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to give files to another user")
+	}
+	s := newStage(t)
+	const nobody = 65534
+	backup := s.path("backup")
+	well(t, "backup", "-config", s.file, "-out", backup)
+	if err := os.Chown(s.path("data"), nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"keys", "list"}, {"operator", "create", "ops@fresh.example"}, {"backup"}, {"restore", backup}} {
+		refused(t, []string{"belongs to", "runuser -u"}, append(args, "-config", s.file)...)
+	}
+	if err := os.Chown(s.path("data"), 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	well(t, "keys", "list", "-config", s.file)
+}
