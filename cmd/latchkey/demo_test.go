@@ -60,7 +60,10 @@ type runningDemo struct {
 func startDemo(t *testing.T, args ...string) *runningDemo {
 	t.Helper()
 	d := &runningDemo{file: filepath.Join(t.TempDir(), "demo.json")}
-	d.process = start{args: append([]string{"demo", "-ports", "auto", "-describe", d.file, "-hold", "0s"}, args...)}.begin(t)
+	d.process = start{
+		args: append([]string{"demo", "-ports", "auto", "-describe", d.file, "-hold", "0s"}, args...),
+		env:  []string{"TMPDIR=" + t.TempDir()}, // a demo that a test kills leaves its folder behind
+	}.begin(t)
 	d.read(t)
 	d.tls = trust(t, d.CA)
 	return d
