@@ -22,3 +22,31 @@ func TestEarlyAnswerEndsTheConnection(t *testing.T) {
 		t.Errorf("got %s, close %v; want 403 and the end of the connection", res.Status, res.Close)
 	}
 }
+
+// One member cannot hold every connection to the upstream: past his bound he hears 429, and others go on.
+func TestRequestsInFlightOfOneMember(t *testing.T) {
+	s := newSessions(Options{})
+	for range maxFlying {
+		if !s.board("one") {
+			t.Fatal("refused below the bound")
+		}
+	}
+	if s.board("one") {
+		t.Error("one more than the bound")
+	}
+	if !s.board("other") {
+		t.Error("another member is refused")
+	}
+	s.alight("one")
+	if !s.board("one") {
+		t.Error("refused after a request has ended")
+	}
+	for _, id := range []string{"one", "other"} {
+		for s.flying[id] > 0 {
+			s.alight(id)
+		}
+	}
+	if len(s.flying) != 0 {
+		t.Errorf("%v is kept", s.flying)
+	}
+}

@@ -26,11 +26,37 @@ type sessions struct {
 	o       Options
 	telling sync.WaitGroup // calls of Ended
 
-	mu   sync.Mutex
-	open map[session.ID]*live // guarded by mu
+	mu     sync.Mutex
+	open   map[session.ID]*live // guarded by mu
+	flying map[string]int       // requests in flight, by member; guarded by mu
 }
 
-func newSessions(o Options) *sessions { return &sessions{o: o, open: map[session.ID]*live{}} }
+func newSessions(o Options) *sessions {
+	return &sessions{o: o, open: map[session.ID]*live{}, flying: map[string]int{}}
+}
+
+// maxFlying bounds the requests in flight of one member: two connections of HTTP/2 with all their streams. An upstream
+// is reached by a few hundred connections, and one member who lets them drip must not hold them all.
+const maxFlying = 64
+
+// board counts a request of the member in; false: he has too many in flight.
+func (s *sessions) board(member string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flying[member] >= maxFlying {
+		return false
+	}
+	s.flying[member]++
+	return true
+}
+
+func (s *sessions) alight(member string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flying[member]--; s.flying[member] <= 0 {
+		delete(s.flying, member)
+	}
+}
 
 // live is one session.
 type live struct {
@@ -67,7 +93,11 @@ func (s *sessions) enter(ctx context.Context, a authcore.Attempt, d authcore.Dec
 	if u.http1 {
 		u.conn.belong(l)
 	}
+	if !s.board(string(d.Member)) {
+		return authcore.TooManyConnections
+	}
 	if !l.add(u) { // it has ended this moment, and the next request opens another
+		s.alight(string(d.Member))
 		return authcore.Unavailable
 	}
 	if l.proven.Load() {
@@ -130,6 +160,7 @@ func (l *live) dropConn(c *conn) {
 // leave counts u out. From now on nothing touches its request.
 func (s *sessions) leave(u *use) {
 	l := u.of
+	s.alight(string(l.standing.Member))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.uses, u)
