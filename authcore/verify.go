@@ -52,7 +52,7 @@ func (c *Core) verify(ctx context.Context, k check) (verdict, error) {
 		return v, err
 	}
 	d := k.tenant.Domain.ID
-	lease, err := c.leases.Take(ctx, member.Partition(d), c.leaseName(k))
+	lease, err := c.leases.Take(ctx, member.Partition(d), c.leaseName(k), k.known)
 	if err != nil {
 		return verdict{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,9 +32,10 @@ type Leases struct {
 	local map[store.Key]*turn // those of this process, so that they queue without asking the store; guarded by mu
 }
 
+// turn is who goes on under one key: whoever has it, and who waits in order. Those from sources that the member signed
+// in from before go first, so that a stranger who keeps the lease busy does not keep the member out.
 type turn struct {
-	holders int // the one who has it and those who wait
-	free    chan struct{}
+	known, others []chan struct{} // one for each who waits; closed when it is his turn
 }
 
 // Lease is held until Release, or until its record is deleted by the batch that settles.
@@ -44,12 +46,13 @@ type Lease struct {
 	settled  bool
 }
 
-// Take waits up to LeaseWait for the lease at (partition, print of the name).
-func (l *Leases) Take(ctx context.Context, partition, print string) (*Lease, error) {
+// Take waits up to LeaseWait for the lease at (partition, print of the name). known says that the attempt comes from a
+// source that the member signed in from before.
+func (l *Leases) Take(ctx context.Context, partition, print string, known bool) (*Lease, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, LeaseWait, ErrHeld)
 	defer cancel()
 	k := store.Key{Partition: partition, Name: "lease/" + print}
-	if err := l.queue(ctx, k); err != nil {
+	if err := l.queue(ctx, k, known); err != nil {
 		return nil, err
 	}
 	for {
@@ -82,42 +85,66 @@ func (l *Leases) write(ctx context.Context, k store.Key) (*Lease, error) {
 	return &Lease{l: l, key: k, revision: rev}, err
 }
 
-func (l *Leases) queue(ctx context.Context, k store.Key) error {
-	l.mu.Lock()
-	if l.local == nil {
-		l.local = make(map[store.Key]*turn)
-	}
-	t := l.local[k]
-	if t == nil {
-		t = &turn{free: make(chan struct{}, 1)}
-		t.free <- struct{}{}
-		l.local[k] = t
-	}
-	t.holders++
-	l.mu.Unlock()
+// queue waits for the turn at k among those of this process.
+func (l *Leases) queue(ctx context.Context, k store.Key, known bool) error {
+	mine := l.join(k, known)
 	select {
-	case <-t.free:
+	case <-mine:
 		return nil
 	case <-ctx.Done():
-		l.leave(k, t)
-		return context.Cause(ctx)
 	}
+	if !l.part(k, mine) { // the turn came at the same moment
+		l.next(k)
+	}
+	return context.Cause(ctx)
 }
 
-func (l *Leases) leave(k store.Key, t *turn) {
+func (l *Leases) join(k store.Key, known bool) chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if t.holders--; t.holders == 0 {
-		delete(l.local, k)
+	mine := make(chan struct{})
+	t := l.local[k]
+	switch {
+	case t == nil: // nobody has it
+		if l.local == nil {
+			l.local = make(map[store.Key]*turn)
+		}
+		l.local[k] = &turn{}
+		close(mine)
+	case known:
+		t.known = append(t.known, mine)
+	default:
+		t.others = append(t.others, mine)
 	}
+	return mine
 }
 
+// part leaves the queue; false: it was its turn already.
+func (l *Leases) part(k store.Key, mine chan struct{}) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.local[k]
+	is := func(c chan struct{}) bool { return c == mine }
+	waited := len(t.known) + len(t.others)
+	t.known, t.others = slices.DeleteFunc(t.known, is), slices.DeleteFunc(t.others, is)
+	return len(t.known)+len(t.others) < waited
+}
+
+// next gives the turn on.
 func (l *Leases) next(k store.Key) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	t := l.local[k]
-	l.mu.Unlock()
-	t.free <- struct{}{}
-	l.leave(k, t)
+	line := &t.known
+	if len(*line) == 0 {
+		line = &t.others
+	}
+	if len(*line) == 0 {
+		delete(l.local, k)
+		return
+	}
+	close((*line)[0])
+	*line = (*line)[1:]
 }
 
 // Settle is the step that ends the lease inside the batch that settles; the batch conflicts when the lease was lost.

@@ -156,7 +156,7 @@ func TestLeasesExcludeAcrossNodes(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 10 {
 		wg.Go(func() {
-			lease, err := nodes[i%2].Take(t.Context(), "p", "name")
+			lease, err := nodes[i%2].Take(t.Context(), "p", "name", false)
 			if errors.Is(err, ErrHeld) {
 				return
 			}
@@ -181,23 +181,23 @@ func TestHeldLeaseEndsTheWaitAfterTwoSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		records := memory.NewRecords(memory.Options{})
 		l := &Leases{Records: records, Now: time.Now}
-		first, err := l.Take(t.Context(), "p", "name")
+		first, err := l.Take(t.Context(), "p", "name", false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, other := range []*Leases{l, {Records: records, Now: time.Now}} {
 			start := time.Now()
-			if _, err := other.Take(t.Context(), "p", "name"); !errors.Is(err, ErrHeld) || time.Since(start) != LeaseWait {
+			if _, err := other.Take(t.Context(), "p", "name", false); !errors.Is(err, ErrHeld) || time.Since(start) != LeaseWait {
 				t.Errorf("%v after %v", err, time.Since(start))
 			}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := l.Take(ctx, "p", "name"); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := l.Take(ctx, "p", "name", false); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a client that is gone: %v", err)
 		}
 		first.Release(t.Context())
-		if _, err := l.Take(t.Context(), "p", "name"); err != nil {
+		if _, err := l.Take(t.Context(), "p", "name", false); err != nil {
 			t.Errorf("after the release: %v", err)
 		}
 	})
@@ -207,7 +207,7 @@ func TestLeaseRunsOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		records := memory.NewRecords(memory.Options{})
 		died, next := &Leases{Records: records, Now: time.Now}, &Leases{Records: records, Now: time.Now}
-		lost, err := died.Take(t.Context(), "p", "name")
+		lost, err := died.Take(t.Context(), "p", "name", false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,7 +215,7 @@ func TestLeaseRunsOut(t *testing.T) {
 		if held, err := lost.Held(t.Context()); held || err != nil {
 			t.Errorf("held %v, %v after its time", held, err)
 		}
-		mine, err := next.Take(t.Context(), "p", "name")
+		mine, err := next.Take(t.Context(), "p", "name", false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -237,10 +237,47 @@ func TestHangingUpLeavesNoLease(t *testing.T) {
 		hangUp()
 		return storetest.NoFault
 	}}}
-	if _, err := l.Take(ctx, "p", "name"); !errors.Is(err, context.Canceled) {
+	if _, err := l.Take(ctx, "p", "name", false); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if left, err := records.List(t.Context(), "p", store.Query{}); err != nil || len(left) > 0 || len(l.local) > 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
+}
+
+// The member's own program does not wait behind a crowd of strangers.
+func TestKnownSourcesGoFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &Leases{Records: memory.NewRecords(memory.Options{}), Now: time.Now}
+		held, err := l.Take(t.Context(), "p", "name", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		order := make(chan bool, 11)
+		var wait sync.WaitGroup
+		take := func(known bool) {
+			wait.Go(func() {
+				lease, err := l.Take(t.Context(), "p", "name", known)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				order <- known
+				lease.Release(t.Context())
+			})
+			synctest.Wait()
+		}
+		for range 10 {
+			take(false)
+		}
+		take(true)
+		held.Release(t.Context())
+		wait.Wait()
+		if !<-order {
+			t.Error("a stranger who came first went first")
+		}
+		if len(order) != 10 || len(l.local) != 0 {
+			t.Errorf("%d others went, %d turns are kept", len(order), len(l.local))
+		}
+	})
 }
