@@ -52,7 +52,7 @@ func (r Reason) Sentence() string {
 	case Throttled:
 		return "Too many attempts: try again later"
 	case TooManyConnections:
-		return "Too many connections: close some and try again"
+		return "Too many connections of your account at this door: close some and try again"
 	case Unavailable:
 		return "Temporarily unavailable: try again later"
 	case TLSRequired:

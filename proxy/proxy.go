@@ -80,7 +80,8 @@ type Protocol interface {
 	// error says why (ErrGone for every end that is nobody's fault). All refusals were answered already.
 	Dialogue(ctx context.Context, c *wire.Conn, info authcore.ConnInfo) (*Login, error)
 	// Refuse speaks to a client that is not let in at all (too many connections, shutting down) instead of a greeting.
-	Refuse(c *wire.Conn, why authcore.Reason) error
+	// text, printable ASCII, is what people are told.
+	Refuse(c *wire.Conn, why authcore.Reason, text string) error
 	// LogIn speaks with the upstream from its greeting until it has let the member in.
 	LogIn(ctx context.Context, up *Leg, l *Login) (Welcome, error)
 	// Relay says how the session is relayed and what a cut may say.

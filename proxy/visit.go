@@ -53,7 +53,7 @@ func (v *visit) serve(ctx context.Context, room bool) error {
 		return err
 	}
 	if !room {
-		return v.turnAway(ctx)
+		return v.turnAway(ctx, tooManyInAll)
 	}
 	depart, ok := v.server.limits.arrive(v.ends.client.Addr())
 	if !ok {
@@ -61,7 +61,7 @@ func (v *visit) serve(ctx context.Context, room bool) error {
 			return errTooMany
 		}
 		defer v.server.limits.refused()
-		return v.turnAway(ctx)
+		return v.turnAway(ctx, tooManyOfSource)
 	}
 	v.depart = depart
 	info, err := v.secure(ctx)
@@ -114,15 +114,21 @@ func vouched(a netip.Addr) bool {
 	return a.IsValid() && !a.Unmap().IsLoopback() && !a.IsUnspecified() && !a.IsMulticast()
 }
 
-// turnAway tells a client that there are too many.
-func (v *visit) turnAway(ctx context.Context) error {
+// What a client is told of the limit that it ran into; that of a member at a door is the core's.
+const (
+	tooManyInAll    = "Too many connections in all: try again later"
+	tooManyOfSource = "Too many connections from your network that have not signed in: close some and try again"
+)
+
+// turnAway tells a client that there are too many, and of what.
+func (v *visit) turnAway(ctx context.Context, text string) error {
 	v.server.o.Metrics.refused.WithLabelValues(v.l.Name, string(authcore.TooManyConnections)).Inc()
 	v.event.reason = authcore.TooManyConnections
 	if _, err := v.secure(ctx); err != nil {
 		return err
 	}
 	defer v.client.CloseOn(ctx)()
-	if err := v.l.Protocol.Refuse(v.client, authcore.TooManyConnections); err != nil {
+	if err := v.l.Protocol.Refuse(v.client, authcore.TooManyConnections, text); err != nil {
 		return fmt.Errorf("refuse: %w", err)
 	}
 	return errTooMany

@@ -35,8 +35,8 @@ func New(o Options) *Door { return &Door{o: o} }
 func (p *Door) Name() string { return door }
 
 // Refuse says BYE instead of a greeting: RFC 9051 section 7.1.5.
-func (p *Door) Refuse(c *wire.Conn, why authcore.Reason) error {
-	return c.Bye("* BYE %s\r\n", refusal(why))
+func (p *Door) Refuse(c *wire.Conn, why authcore.Reason, text string) error {
+	return c.Bye("* BYE [%s] %s\r\n", code(why), text)
 }
 
 // Relay passes every octet. A cut may say BYE.

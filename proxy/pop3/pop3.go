@@ -35,8 +35,8 @@ func New(o Options) *Door { return &Door{o: o} }
 func (p *Door) Name() string { return door }
 
 // Refuse says -ERR instead of a greeting.
-func (p *Door) Refuse(c *wire.Conn, why authcore.Reason) error {
-	return c.Bye("-ERR %s\r\n", refusal(why))
+func (p *Door) Refuse(c *wire.Conn, why authcore.Reason, text string) error {
+	return c.Bye("-ERR %s%s\r\n", respCode(why), text)
 }
 
 // Relay passes every octet. A cut says nothing: a POP3 server does not speak unasked.

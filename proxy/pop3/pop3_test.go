@@ -118,7 +118,7 @@ func refuse(t *testing.T, why authcore.Reason) string {
 		p, _ := io.ReadAll(theirs)
 		said <- string(p)
 	}()
-	if err := pop3.New(pop3.Options{}).Refuse(wire.New(ours, wire.Options{}), why); err != nil {
+	if err := pop3.New(pop3.Options{}).Refuse(wire.New(ours, wire.Options{}), why, why.Sentence()); err != nil {
 		t.Errorf("Refuse: %v", err)
 	}
 	_ = theirs.Close()

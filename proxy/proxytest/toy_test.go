@@ -77,7 +77,9 @@ func (p *toy) in(ctx context.Context, c *wire.Conn, info authcore.ConnInfo, rest
 	}}, nil
 }
 
-func (p *toy) Refuse(c *wire.Conn, why authcore.Reason) error { return c.Bye("no: %s\r\n", why) }
+func (p *toy) Refuse(c *wire.Conn, why authcore.Reason, _ string) error {
+	return c.Bye("no: %s\r\n", why)
+}
 
 func (p *toy) LogIn(ctx context.Context, up *proxy.Leg, l *proxy.Login) (proxy.Welcome, error) {
 	greeting, err := up.ReadLine(100)

@@ -87,7 +87,7 @@ func TestRefuse(t *testing.T) {
 			p, _ := io.ReadAll(c)
 			said <- string(p)
 		}(client)
-		if err := New(Options{}).Refuse(wire.New(door, wire.Options{}), why); err != nil {
+		if err := New(Options{}).Refuse(wire.New(door, wire.Options{}), why, why.Sentence()); err != nil {
 			t.Error(err)
 		}
 		if got, want := <-said, "421 4.7.0 "+why.Sentence()+"\r\n"; got != want {

@@ -65,8 +65,8 @@ func codeOf(r authcore.Reason) string {
 func verdictOf(r authcore.Reason) string { return codeOf(r) + " " + r.Sentence() + "\r\n" }
 
 // Refuse speaks instead of the greeting (RFC 5321 section 3.1).
-func (p *Protocol) Refuse(c *wire.Conn, why authcore.Reason) error {
-	return c.Bye("421 4.7.0 %s\r\n", why.Sentence())
+func (p *Protocol) Refuse(c *wire.Conn, _ authcore.Reason, text string) error {
+	return c.Bye("421 4.7.0 %s\r\n", text)
 }
 
 // replyLost answers what is said to a client whose next line could not be read; empty: it is gone, or must hear nothing.
