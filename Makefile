@@ -15,7 +15,7 @@ help: ## list the targets
 deps: ## install what the tests need (root on Debian; others are told what is missing)
 	@.ci/deps
 
-build: ## bin/latchkey and bin/latchkey-bench
+build: ## bin/latchkey
 	@mkdir -p bin
 	$(GO) build -trimpath -o bin/ ./cmd/...
 

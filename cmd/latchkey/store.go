@@ -48,6 +48,9 @@ func needKeys(ctx context.Context, cfg *configs.Config, db store.Records) (*secr
 			err = keys.Create(cfg.Keys)
 		}
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("server keys: %s is gone, and app passwords were made with %s: bring the file back that holds them", cfg.Keys, strings.Join(used.IDs, ", "))
+	}
 	if err != nil {
 		return nil, err
 	}

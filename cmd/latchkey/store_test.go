@@ -292,7 +292,7 @@ func TestServeRefuses(t *testing.T) {
 		if err := os.Rename(s.path("keys.json"), s.path("away")); err != nil {
 			t.Fatal(err)
 		}
-		refused(t, []string{s.path("keys.json")}, "serve", "-config", s.file)
+		refused(t, []string{s.path("keys.json"), "is gone", "made with m", "bring the file back"}, "serve", "-config", s.file)
 		if err := os.Rename(s.path("away"), s.path("keys.json")); err != nil {
 			t.Fatal(err)
 		}
