@@ -78,8 +78,8 @@ func (p *chat) Dialogue(ctx context.Context, c *wire.Conn, info authcore.ConnInf
 	}
 }
 
-func (p *chat) Refuse(c *wire.Conn, why authcore.Reason, _ string) error {
-	return c.Bye("no %s\r\n", why)
+func (p *chat) Refuse(c *wire.Conn, why authcore.Reason, text string) error {
+	return c.Bye("no %s: %s\r\n", why, text)
 }
 
 func (p *chat) LogIn(_ context.Context, up *proxy.Leg, _ *proxy.Login) (proxy.Welcome, error) {

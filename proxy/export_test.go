@@ -1,0 +1,7 @@
+package proxy
+
+// What tests outside want to see said.
+const (
+	TooManyInAll    = tooManyInAll
+	TooManyOfSource = tooManyOfSource
+)
