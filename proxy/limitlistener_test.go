@@ -131,7 +131,7 @@ func TestLimitInAll(t *testing.T) {
 		c.say("hi")
 		c.expect("hi")
 		w.dial("192.0.2.8:1").expectClosed()
-		s.dial("192.0.2.9:2").expect("no too_many_connections: "+proxy.TooManyInAll)
+		s.dial("192.0.2.9:2").expect("no too_many_connections: " + proxy.TooManyInAll)
 		_ = c.Close()
 		synctest.Wait()
 		again := w.dial("192.0.2.8:2")

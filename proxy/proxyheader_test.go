@@ -171,7 +171,7 @@ func TestSourceLimitBehindABalancer(t *testing.T) {
 		}
 		through("203.0.113.9:7").expect("hello")
 		through("203.0.113.10:7").expect("hello")
-		through("203.0.113.9:8").expect("no " + string(authcore.TooManyConnections))
+		through("203.0.113.9:8").expect("no " + string(authcore.TooManyConnections) + ": " + proxy.TooManyOfSource)
 	})
 }
 

@@ -89,7 +89,7 @@ func TestSourceLimit(t *testing.T) {
 		second := s.dial("[2001:db8::ffff:1]:1") // the same /64
 		second.expect("hello")
 		third := s.dial("[2001:db8::2]:1")
-		third.expect("no too_many_connections: "+proxy.TooManyOfSource)
+		third.expect("no too_many_connections: " + proxy.TooManyOfSource)
 		third.expectClosed()
 		s.dial("[2001:db8:0:1::1]:1").expect("hello") // another /64
 
@@ -97,7 +97,7 @@ func TestSourceLimit(t *testing.T) {
 		first.expect("ok A B")
 		fourth := s.dial("[2001:db8::4]:1")
 		fourth.expect("hello")
-		s.dial("[2001:db8::5]:1").expect("no too_many_connections: "+proxy.TooManyOfSource)
+		s.dial("[2001:db8::5]:1").expect("no too_many_connections: " + proxy.TooManyOfSource)
 
 		_ = second.Close() // nor is who has left
 		synctest.Wait()
@@ -114,7 +114,7 @@ func TestSourceLimitIsFiftyByDefault(t *testing.T) {
 		for i := range 50 {
 			s.dial(fmt.Sprintf("192.0.2.7:%d", 1000+i)).expect("hello")
 		}
-		s.dial("192.0.2.7:2000").expect("no too_many_connections: "+proxy.TooManyOfSource)
+		s.dial("192.0.2.7:2000").expect("no too_many_connections: " + proxy.TooManyOfSource)
 		s.dial("192.0.2.8:2000").expect("hello")
 	})
 }
@@ -126,7 +126,7 @@ func TestTotalLimit(t *testing.T) {
 		second := s.dial("192.0.2.8:1")
 		second.expect("hello")
 		third := s.dial("192.0.2.9:1")
-		third.expect("no too_many_connections: "+proxy.TooManyInAll)
+		third.expect("no too_many_connections: " + proxy.TooManyInAll)
 		third.expectClosed()
 		_ = second.Close()
 		synctest.Wait()
@@ -147,7 +147,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 		}
 		within(t, 0, s.dial("192.0.2.8:1").expectClosed)
 		<-time.After(11 * time.Second)
-		s.dial("192.0.2.8:2").startTLS(ca.Client("door.example")).expect("no too_many_connections: "+proxy.TooManyInAll)
+		s.dial("192.0.2.8:2").startTLS(ca.Client("door.example")).expect("no too_many_connections: " + proxy.TooManyInAll)
 	})
 }
 
