@@ -3,6 +3,7 @@ package smtp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"latchkey/authcore"
@@ -58,10 +59,11 @@ func (d *dialogue) attempt(ctx context.Context, a authcore.Attempt) error {
 		return d.bye(replyShuttingDown, context.Cause(ctx))
 	case left != nil && !decision.Allowed():
 		return gone(left)
-	case err != nil: // broken, not denied
-		return d.refuse(authcore.Unavailable, err)
+	case err != nil: // broken, not denied: the cause is no client's, and not ErrGone
+		_ = d.c.Bye("%s", verdictOf(authcore.Unavailable)+replyClosing) // it goes anyway
+		return fmt.Errorf("authenticate: %w", err)
 	case !decision.Allowed():
-		return d.refuse(decision.Reason, errNotAuthorized)
+		return d.refuse(decision.Reason)
 	}
 	d.login = &proxy.Login{Attempt: a, Decision: decision, Offered: d.offered, Reply: d.conclude}
 	return nil
@@ -75,11 +77,12 @@ func (d *dialogue) decide(ctx context.Context, a authcore.Attempt) (decision aut
 	return decision, context.Cause(watched), err
 }
 
-func (d *dialogue) refuse(r authcore.Reason, why error) error {
+// refuse answers an attempt that was not allowed; the third ends the connection.
+func (d *dialogue) refuse(r authcore.Reason) error {
 	if d.refused++; d.refused < maxRefused {
 		return d.reply(verdictOf(r))
 	}
-	return d.bye(verdictOf(r)+replyTooOften, errors.Join(errTooOften, why))
+	return d.bye(verdictOf(r)+replyTooOften, errTooOften)
 }
 
 // conclude answers the AUTH that was allowed.

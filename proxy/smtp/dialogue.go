@@ -21,12 +21,11 @@ const (
 )
 
 var (
-	errQuit          = errors.New("QUIT")
-	errTooMany       = errors.New("too many commands")
-	errTooOften      = errors.New("too many refused attempts")
-	errOctetsToCome  = errors.New("BDAT before AUTH")
-	errBytesInFront  = errors.New("bytes behind STARTTLS")
-	errNotAuthorized = errors.New("not let in")
+	errQuit         = errors.New("QUIT")
+	errTooMany      = errors.New("too many commands")
+	errTooOften     = errors.New("too many refused attempts")
+	errOctetsToCome = errors.New("BDAT before AUTH")
+	errBytesInFront = errors.New("bytes behind STARTTLS")
 )
 
 // dialogue is one connection before sign-in.
