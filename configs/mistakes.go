@@ -16,14 +16,17 @@ type Mistake struct {
 }
 
 func (m Mistake) Error() string {
-	where := m.File
-	if m.Line > 0 {
-		where = fmt.Sprintf("%s:%d", m.File, m.Line)
+	var parts []string
+	switch {
+	case m.Line > 0:
+		parts = append(parts, fmt.Sprintf("%s:%d", m.File, m.Line))
+	case m.File != "": // a configuration that a program made has none
+		parts = append(parts, m.File)
 	}
 	if m.Key != "" {
-		where += ": " + m.Key
+		parts = append(parts, m.Key)
 	}
-	return where + ": " + m.Text
+	return strings.Join(append(parts, m.Text), ": ")
 }
 
 // Mistakes are all of a file, in the order of its lines.

@@ -74,3 +74,11 @@ func TestMistakesWith(t *testing.T) {
 		t.Error("the receiver was changed")
 	}
 }
+
+// A configuration that a program made, as the demo's, has no file to name.
+func TestMistakeWithoutAFile(t *testing.T) {
+	c := Default()
+	if got, want := c.At("ops.address", "is taken").Error(), "ops.address: is taken"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -147,7 +147,7 @@ func (d *demoHouse) build(ctx context.Context, p program, o demoOptions) error {
 	}
 	cfg := demoConfig(d.dir, upstreams, o)
 	if d.socks, err = listen(cfg); err != nil {
-		return err
+		return fmt.Errorf("%w\nif another demo is running: -ports auto takes free ports", err)
 	}
 	if d.h, err = build(ctx, cfg, p.err); err != nil {
 		d.socks.close()
