@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -50,11 +51,15 @@ func (r upstreamReply) text() string {
 	return strings.ToValidUTF8(s[:min(len(s), maxTold)], "?")
 }
 
-// codes answers the code, with the enhanced one if there is one (RFC 2034 section 4), and nothing that could be a secret.
+// enhancedCode is that of RFC 3463 section 2. Digits alone are none: they may be a password that is said again.
+var enhancedCode = regexp.MustCompile(`^[245]\.[0-9]{1,3}\.[0-9]{1,3}$`)
+
+// codes answers the code, with the enhanced one if there is one (RFC 2034 section 4: of the same class), and nothing
+// that could be a secret.
 func (r upstreamReply) codes() string {
 	enhanced, _, _ := strings.Cut(r.lines[0], " ")
-	if len(enhanced) > len("5.999.999") || strings.Trim(enhanced, "0123456789.") != "" {
+	if !enhancedCode.MatchString(enhanced) || enhanced[0] != r.code[0] {
 		return r.code
 	}
-	return strings.TrimSpace(r.code + " " + enhanced)
+	return r.code + " " + enhanced
 }
