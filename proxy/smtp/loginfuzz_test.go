@@ -70,6 +70,8 @@ func FuzzLogIn(f *testing.F) {
 		"220 x\r\n250-x\r\n250 AUTH OAUTHBEARER\r\n334 e30=\r\n535 5.7.8 no\r\n", "220 x\r\n250-x\r\n250 AUTH OAUTHBEARER\r\n334 e30=\r\n334 e30=\r\n235 in\r\n",
 		"220 x\r\n250-x\r\n250 AUTH PLAIN\r\n334 \r\n235 in\r\n", "220 x\r\n250-x\r\n250 AUTH PLAIN\r\n250 2.0.0 in\r\n",
 		"220 x\r\n250-x\r\n250 AUTH PLAIN\r\n235-in\r\n535 5.7.8 no\r\n", "220 x\r\n250-x\r\n250 AUTH PLAIN OAUTHBEARER\r\n535 " + digits + " is wrong\r\n",
+		"221 x\r\n250-x\r\n250 AUTH PLAIN\r\n235 in\r\n", "220 x\r\n251-x\r\n251 AUTH PLAIN\r\n235 in\r\n",
+		"220 x\r\n250-x\r\n250 XCLIENT LOGIN\r\n250 y\r\n250 AUTH PLAIN\r\n", "220 x\r\n250-x\r\n250 XCLIENT LOGIN\r\n220 y\r\n220 x\r\n",
 		"554 no \x00\xff\x1b[2J\r\n", "220-x\r\n", "220x\r\n", "220 x\n", "250 x\r\n", "+OK\r\n", "220 x\r\n250-\r\n250\r\n", "22\r\n",
 		strings.Repeat("220-"+strings.Repeat("x", 8000)+"\r\n", 30), "220 x\r\n" + strings.Repeat("250-x\r\n", 120) + "250 AUTH PLAIN\r\n235 in\r\n",
 	} {
