@@ -3,6 +3,7 @@ package demo
 import (
 	"net"
 	"sync"
+	"time"
 )
 
 // The IMAP library keeps messages to itself, so POP3 reads its maildrop as an IMAP client within the process, over a
@@ -23,8 +24,8 @@ func newInside() *inside {
 func (in *inside) dial(p *person) (net.Conn, error) {
 	ours, theirs := net.Pipe()
 	select {
-	case in.conns <- insideConn{theirs, p}:
-		return ours, nil
+	case in.conns <- insideConn{pipeEnd{theirs, ours}, p}:
+		return pipeEnd{ours, theirs}, nil
 	case <-in.closed:
 		return nil, net.ErrClosed
 	}
@@ -51,8 +52,21 @@ type insideAddr struct{}
 func (insideAddr) Network() string { return "pipe" }
 func (insideAddr) String() string  { return "inside" }
 
-type insideConn struct {
+// pipeEnd is an end of a pipe; the deadlines of both ends go with the first that closes. The timer of one that still runs
+// keeps the whole pipe, the libraries set deadlines of many minutes, and a pipe that is closed lets nobody take them back.
+type pipeEnd struct {
 	net.Conn
+	other net.Conn
+}
+
+func (e pipeEnd) Close() error {
+	_ = e.Conn.SetDeadline(time.Time{}) // only fails after the other end has closed, and done the same
+	_ = e.other.SetDeadline(time.Time{})
+	return e.Conn.Close()
+}
+
+type insideConn struct {
+	pipeEnd
 	person *person
 }
 
