@@ -140,7 +140,7 @@ func TestIdentityHeadersAreTheDoors(t *testing.T) {
 	s := start(t, rec)
 	for _, evil := range []string{
 		"X-Member: victim", "x-member: victim", "X_Member: victim", "x_MEMBER: victim", "X-Remote-User: victim", "X_Remote_User: victim",
-		"X-Remote_User: victim", "X-REMOTE-ANYTHING: victim", "X-Script-Name: /victim", "X_Script-Name: /victim", "X-Forwarded-For: victim",
+		"X-Remote_User: victim", "X-REMOTE-ANYTHING: victim", "X-Script-Name: /victim", "X_Script-Name: /victim", "Proxy: http://victim/", "X-Forwarded-For: victim",
 		"X-Forwarded-User: victim", "X-Forwarded-Prefix: /victim", "X-Real-IP: victim", "X_Real_IP: victim", "Forwarded: for=victim",
 		"Some_Thing: victim", "Proxy-Authorization: Basic victim",
 		"Connection: X-Member\r\nX-Member: victim", "Connection: close, Forwarded, Authorization\r\nForwarded: for=victim",

@@ -9,14 +9,15 @@ import (
 )
 
 // claims says whether a header, as a client sends it, would tell an upstream who somebody is or how he came. Names with
-// "_" are all dropped: to a CGI-like server X_Remote_User and X-Remote-User are one variable, and Radicale merged them.
+// "_" are all dropped: to a CGI-like server X_Remote_User and X-Remote-User are one variable, and Radicale merged them. So
+// would Proxy be HTTP_PROXY there, through which its own requests go out.
 func claims(name, userHeader string) bool {
 	name = strings.ToLower(name)
 	if strings.Contains(name, "_") {
 		return true
 	}
 	switch name {
-	case "authorization", "proxy-authorization", "forwarded", "x-script-name", "x-real-ip", strings.ToLower(userHeader):
+	case "authorization", "proxy-authorization", "forwarded", "x-script-name", "x-real-ip", "proxy", strings.ToLower(userHeader):
 		return true
 	}
 	return strings.HasPrefix(name, "x-forwarded-") || strings.HasPrefix(name, "x-remote-")
