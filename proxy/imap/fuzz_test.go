@@ -14,6 +14,7 @@ import (
 	"latchkey/authcore/secret"
 	"latchkey/authcore/session"
 	"latchkey/proxy"
+	"latchkey/proxy/proxytest"
 	"latchkey/proxy/wire"
 )
 
@@ -65,7 +66,7 @@ func FuzzDialogue(f *testing.F) {
 		f.Add([]byte(seed), false, 1)
 	}
 	f.Fuzz(func(t *testing.T, input []byte, secure bool, piece int) {
-		c := &tape{in: input, piece: max(piece%64, 0)}
+		c := &proxytest.Tape{In: input, Piece: max(piece%64, 0)}
 		var info authcore.ConnInfo
 		if secure {
 			info.TLSVersion = "TLSv1.3"
@@ -75,7 +76,7 @@ func FuzzDialogue(f *testing.F) {
 		if login != nil || err == nil {
 			t.Fatalf("Dialogue = %v, %v", login, err)
 		}
-		said := c.out.String()
+		said := c.Out.String()
 		if len(said) > 64<<10 {
 			t.Fatalf("said %d octets", len(said))
 		}
@@ -108,7 +109,7 @@ func FuzzLogIn(f *testing.F) {
 	}
 	ways := []proxy.Way{proxy.Master, proxy.Token, proxy.Passthrough, proxy.XCLIENT}
 	f.Fuzz(func(t *testing.T, input []byte, way, piece int) {
-		c := &tape{in: input, piece: max(piece%64, 0)}
+		c := &proxytest.Tape{In: input, Piece: max(piece%64, 0)}
 		leg := &proxy.Leg{Conn: wire.New(c, wire.Options{}), Facts: proxy.Facts{Send: piece%2 == 0, Session: "s"}}
 		leg.SignIn = proxy.SignIn{
 			Way: ways[max(way, 0)%len(ways)], User: "\u00e4nn", Master: "door", Secret: secret.New("geheim"),
@@ -138,7 +139,7 @@ func FuzzArgument(f *testing.F) {
 		if len(s) > 1024 {
 			return
 		}
-		c := &tape{}
+		c := &proxytest.Tape{}
 		u := &upstream{leg: &proxy.Leg{Conn: wire.New(c, wire.Options{})}, caps: []string{"LITERAL+"}}
 		_ = u.leg.WriteString("a1 LOGIN ")
 		if err := u.argument("a1", s); err != nil {
@@ -150,7 +151,7 @@ func FuzzArgument(f *testing.F) {
 		if err := u.leg.Reply("\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		cmd, err := readCommand(wire.New(&tape{in: c.out.Bytes()}, wire.Options{}))
+		cmd, err := readCommand(wire.New(&proxytest.Tape{In: c.Out.Bytes()}, wire.Options{}))
 		if err != nil {
 			t.Fatal(err)
 		}

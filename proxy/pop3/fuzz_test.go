@@ -14,6 +14,7 @@ import (
 	"latchkey/authcore/secret"
 	"latchkey/authcore/session"
 	"latchkey/proxy"
+	"latchkey/proxy/proxytest"
 	"latchkey/proxy/wire"
 )
 
@@ -62,7 +63,7 @@ func FuzzDialogue(f *testing.F) {
 		f.Add([]byte(seed), false, 1)
 	}
 	f.Fuzz(func(t *testing.T, input []byte, secure bool, piece int) {
-		c := &tape{in: input, piece: max(piece%64, 0)}
+		c := &proxytest.Tape{In: input, Piece: max(piece%64, 0)}
 		var info authcore.ConnInfo
 		if secure {
 			info.TLSVersion = "TLSv1.3"
@@ -72,7 +73,7 @@ func FuzzDialogue(f *testing.F) {
 		if login != nil || err == nil {
 			t.Fatalf("Dialogue = %v, %v", login, err)
 		}
-		said := c.out.String()
+		said := c.Out.String()
 		if len(said) > 64<<10 {
 			t.Fatalf("said %d octets", len(said))
 		}
@@ -103,7 +104,7 @@ func FuzzLogIn(f *testing.F) {
 	}
 	ways := []proxy.Way{proxy.Master, proxy.Token, proxy.Passthrough, proxy.XCLIENT}
 	f.Fuzz(func(t *testing.T, input []byte, way, piece int) {
-		c := &tape{in: input, piece: max(piece%64, 0)}
+		c := &proxytest.Tape{In: input, Piece: max(piece%64, 0)}
 		leg := &proxy.Leg{Conn: wire.New(c, wire.Options{}), Facts: proxy.Facts{Send: piece%2 == 0, Session: "s"}}
 		leg.SignIn = proxy.SignIn{
 			Way: ways[max(way, 0)%len(ways)], User: "ann", Master: "door", Secret: secret.New("geheim"),

@@ -13,6 +13,7 @@ import (
 	"latchkey/authcore"
 	"latchkey/authcore/secret"
 	"latchkey/proxy"
+	"latchkey/proxy/proxytest"
 	"latchkey/proxy/wire"
 )
 
@@ -80,7 +81,7 @@ func FuzzLogIn(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, input []byte, mode byte, piece int) {
-		c := &tape{in: input, piece: max(piece%64, 0)}
+		c := &proxytest.Tape{In: input, Piece: max(piece%64, 0)}
 		leg, login := fuzzedLeg(c, mode), &proxy.Login{}
 		if mode&modePromised != 0 {
 			login.Offered = []string{"SIZE"}
@@ -91,18 +92,18 @@ func FuzzLogIn(f *testing.F) {
 			checkError(t, c, err)
 			return
 		}
-		told := bytes.Contains(c.out.Bytes(), []byte("\r\nXCLIENT "))
+		told := bytes.Contains(c.Out.Bytes(), []byte("\r\nXCLIENT "))
 		if codes, want := replyCodes(input), wanted(leg.SignIn.Way, told); !want.MatchString(codes) {
 			t.Fatalf("let in by %s after the replies %s; want %s", leg.SignIn.Way, codes, want)
 		}
-		if auth := bytes.Contains(c.out.Bytes(), []byte("\r\nAUTH ")); auth == (leg.SignIn.Way == proxy.XCLIENT) {
-			t.Fatalf("let in by %s after %q", leg.SignIn.Way, c.out.Bytes())
+		if auth := bytes.Contains(c.Out.Bytes(), []byte("\r\nAUTH ")); auth == (leg.SignIn.Way == proxy.XCLIENT) {
+			t.Fatalf("let in by %s after %q", leg.SignIn.Way, c.Out.Bytes())
 		}
 		checkWelcome(t, w, login.Offered, told || mode&modeTold != 0)
 	})
 }
 
-func fuzzedLeg(c *tape, mode byte) *proxy.Leg {
+func fuzzedLeg(c *proxytest.Tape, mode byte) *proxy.Leg {
 	leg := &proxy.Leg{Conn: wire.New(c, wire.Options{}), Facts: proxy.Facts{
 		Send: mode&modeFacts != 0, Told: mode&modeTold != 0, Session: "s1",
 		Conn: authcore.ConnInfo{Client: netip.MustParseAddrPort("[2001:db8::1]:40000"), ClientVouched: true, Helo: "pc"},
@@ -117,22 +118,22 @@ func fuzzedLeg(c *tape, mode byte) *proxy.Leg {
 
 // checkSaid wants commands of the door's own, and no more read than six replies (greeting, EHLO, XCLIENT, EHLO and two
 // to AUTH), each up to its last line, and what the reader holds.
-func checkSaid(t *testing.T, c *tape, input []byte) {
+func checkSaid(t *testing.T, c *proxytest.Tape, input []byte) {
 	t.Helper()
-	if said := c.out.Bytes(); !onlyCommands.Match(said) {
+	if said := c.Out.Bytes(); !onlyCommands.Match(said) {
 		t.Fatalf("said %q", said)
 	}
 	const reply = maxUpstreamOctets + 2*maxUpstreamLines + maxReplyLine
-	if read := len(input) - len(c.in); read > 6*reply+wire.MaxLine {
+	if read := len(input) - len(c.In); read > 6*reply+wire.MaxLine {
 		t.Fatalf("read %d octets", read)
 	}
 }
 
 // checkError: before AUTH the upstream's own words may be told, quoted, which takes four octets for one at most.
-func checkError(t *testing.T, c *tape, err error) {
+func checkError(t *testing.T, c *proxytest.Tape, err error) {
 	t.Helper()
 	text, bound := err.Error(), 4*maxTold+100
-	if bytes.Contains(c.out.Bytes(), []byte("\r\nAUTH ")) {
+	if bytes.Contains(c.Out.Bytes(), []byte("\r\nAUTH ")) {
 		if bound = 200; strings.Contains(text, digits) {
 			t.Fatalf("the secret is in the error %q", text)
 		}
