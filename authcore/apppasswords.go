@@ -111,8 +111,9 @@ func (c *Core) createApp(ctx context.Context, a Actor, t target, w apppass.Wish)
 		}
 		entry := c.entry(a, t, audit.AppPasswordCreate)
 		entry.Kind, entry.Credential, entry.Name = kindOf(it.ID), it.ID, it.Name
-		return c.apply(ctx, t.domain(), member.PutOp(key, next, rev), unchanged(member.Key(t.domain(), t.person.ID), t.person.Revision),
-			audit.Op(entry), notify.Op(t.person.ID, notify.AppPassword(it.Name, a.From(), c.now())))
+		ops := c.notice(t.person.Member, notify.Event{Kind: notify.AppPasswordCreated, Name: it.Name, At: c.now(), From: a.From()})
+		ops = append(ops, member.PutOp(key, next, rev), unchanged(member.Key(t.domain(), t.person.ID), t.person.Revision), audit.Op(entry))
+		return c.apply(ctx, t.domain(), ops...)
 	}, func() error { return c.again(ctx, &t) })
 	if err != nil {
 		return AppPassword{}, secret.String{}, err

@@ -15,6 +15,7 @@ import (
 	"latchkey/authcore/audit"
 	"latchkey/authcore/lockout"
 	"latchkey/authcore/member"
+	"latchkey/authcore/notify"
 	"latchkey/authcore/password"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/session"
@@ -39,6 +40,8 @@ type Options struct {
 	HashSlots    int             // 0: one a processor
 	PerDoor      int             // sessions of one member at one door; 0: session.DefaultPerDoor
 	CacheEntries int             // decoded records kept; 0: cache.DefaultEntries
+
+	Senders map[notify.Channel]notify.Sender // ways out of the house; a channel without one is not offered
 
 	// UserByID says of an upstream, by name, that it knows members by their ids and not by their primary addresses.
 	UserByID func(upstream string) bool

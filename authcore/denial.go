@@ -34,6 +34,17 @@ const (
 	TicketInvalid            DenialReason = "ticket_invalid"    // used, too old, or another browser's
 	LastAdministrator        DenialReason = "last_administrator"
 	NotDeleted               DenialReason = "not_restorable"
+	TwoStepRequiredByPolicy  DenialReason = "two_step_required_by_policy"
+	TwoStepMethodMissing     DenialReason = "two_step_method_missing" // the detail names the other ways in
+	ProfileManagedExternally DenialReason = "profile_managed_externally"
+	WayDenied                DenialReason = "way_denied"           // by the domain's policy, or an administrator for this member
+	BadCode                  DenialReason = "bad_code"             // wrong, used, too old, or tried too often
+	AlreadyLinked            DenialReason = "already_linked"       // the number or account is linked to somebody, perhaps to oneself
+	NotLinked                DenialReason = "not_linked"           // the provider's account is linked to nobody
+	ProviderRefused          DenialReason = "provider_refused"     // the OpenID provider's answer is not to be believed
+	LimitReached             DenialReason = "limit_reached"        // as many as there may be
+	ScopeMissing             DenialReason = "scope_missing"        // the API token is not for this
+	IdempotencyMismatch      DenialReason = "idempotency_mismatch" // the key was used for another request
 )
 
 func (d *Denial) Error() string {

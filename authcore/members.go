@@ -61,7 +61,10 @@ func (c *Core) CreateMember(ctx context.Context, a Actor, domain string, n NewMe
 		return Profile{}, secret.String{}, deny(Forbidden, "")
 	}
 	m := member.Member{ID: member.NewID(), Name: strings.TrimSpace(n.Name), Role: n.Role, Status: member.Active, CreatedAt: c.now().UTC().Truncate(time.Second),
-		Contacts: n.Contacts, TwoStep: n.TwoStep, Epoch: 1}
+		Contacts: n.Contacts, Epoch: 1}
+	if n.TwoStep {
+		m.TwoStep = member.ByMember
+	}
 	names, mistakes := takeAddresses(t.Domain.Name, append([]string{n.Address}, n.Aliases...))
 	mistakes = append(mistakes, memberMistakes(m)...)
 	if len(mistakes) > 0 {

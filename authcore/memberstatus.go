@@ -124,7 +124,8 @@ func (c *Core) ResetPassword(ctx context.Context, a Actor, address string, keepA
 		if err != nil {
 			return err
 		}
-		ops := append(set.ops, audit.Op(c.entry(a, t, audit.PasswordReset)), notify.Op(t.person.ID, notify.Password(true, a.From(), c.now())))
+		ops := append(set.ops, audit.Op(c.entry(a, t, audit.PasswordReset)))
+		ops = append(ops, c.notice(t.person.Member, notify.Event{Kind: notify.PasswordWasReset, At: c.now(), From: a.From()})...)
 		if !keepApps {
 			apps, err := c.withoutApps(ctx, t.domain(), t.person.ID)
 			if err != nil {

@@ -73,7 +73,7 @@ func (c *Core) ResetOperator(ctx context.Context, a Actor, address string) (secr
 	clear := store.Op{Kind: store.Delete, Name: lockout.Key(t.domain(), t.person.ID).Name, IfRevision: store.AnyRevision}
 	err = c.changeMember(ctx, a, &t, audit.OperatorReset, func(m *member.Member) error {
 		m.Status, m.SuspendedReason, m.SuspendedAt, m.SuspendedBy, m.DeletedAt = member.Active, "", time.Time{}, "", time.Time{}
-		m.TwoStep = false
+		m.TwoStep = ""
 		return nil
 	}, clear)
 	if err != nil {

@@ -23,6 +23,7 @@ type Profile struct {
 	AcceptsApps  bool // app passwords are what counts for him at the doors
 	OptionFixed  bool // he cannot choose: the domain has chosen
 	AppPasswords int
+	TwoStepOn    bool // by his choice or the policy
 	Revision     int64
 }
 
@@ -44,6 +45,7 @@ func (c *Core) profile(ctx context.Context, t target) (Profile, error) {
 	if apps != nil {
 		p.AppPasswords = len(apps.Items)
 	}
+	p.TwoStepOn = t.person.Member.TwoStepOn(t.tenant.Policy)
 	born := t.tenant.Domain.BornRequired(c.o.Cutoff)
 	p.OptionFixed = t.tenant.Policy.ThirdParty.OnlyAppPasswords(born, c.now())
 	p.AcceptsApps = t.person.Member.Accepts(t.tenant.Domain, t.tenant.Policy, c.o.Cutoff, c.now()) == policy.AppPassword
@@ -122,7 +124,7 @@ func (c *Core) ChangePassword(ctx context.Context, a Actor, current, next secret
 	w := *a.web
 	now := c.now().UTC()
 	w.ConfirmedAt, w.UsedAt, w.Epochs.Credential = now, now, set.epoch
-	more := append(set.ops, notify.Op(a.Member, notify.Password(false, a.From(), now)))
+	more := append(set.ops, c.notice(t.person.Member, notify.Event{Kind: notify.PasswordChanged, At: now, From: a.From()})...)
 	if deleteApps {
 		apps, err := c.withoutApps(ctx, a.Domain, a.Member)
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 	"latchkey/authcore/password"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/session"
+	"latchkey/authcore/signin"
 	"latchkey/authcore/store"
 	"latchkey/authcore/store/cache"
 	"latchkey/policy"
@@ -75,13 +76,43 @@ func (c *Core) SignIn(ctx context.Context, client Client, login string, sec secr
 	if epochs.Credential != v.epoch {
 		return SignInResult{}, c.refuseWeb(ctx, t, Decision{Reason: BadCredentials})
 	}
-	switch {
-	case t.person.Member.TwoStep:
-		return c.issueTicket(ctx, t, client, TwoStepRequired, epochs)
-	case v.state != password.Good:
-		return c.issueTicket(ctx, t, client, PasswordChangeRequires, epochs)
+	return c.proved(ctx, client, firstFactor{
+		factor: signin.Password, domain: t.tenant.Domain.ID, member: t.person.ID, epochs: epochs, state: v.state, trial: t,
+	})
+}
+
+// firstFactor is what somebody proved at the beginning of a sign-in: who he is, and by which of the ways.
+type firstFactor struct {
+	factor     signin.Factor
+	credential string // id of the device, passkey or link, for the audit
+	domain     member.DomainID
+	member     member.ID
+	epochs     member.Epochs  // under which it was proven: a change since then voids the rest
+	state      password.State // after a password
+	trial      *trial         // after a password: whose source is forgiven in the end
+	again      *Actor         // whose session is confirmed by it; nil: a new one is opened
+}
+
+// proved goes on after a first factor. Whether the way is open to the member was asked before; what comes next is asked
+// here, and nothing else may open a session.
+func (c *Core) proved(ctx context.Context, client Client, f firstFactor) (SignInResult, error) {
+	tenant, err := c.dir.TenantByID(ctx, f.domain)
+	if err != nil {
+		return SignInResult{}, err
 	}
-	return c.signedIn(ctx, t.tenant.Domain.ID, t.person.ID, epochs, client, t)
+	p, err := c.dir.PersonByID(ctx, f.domain, f.member)
+	if err != nil {
+		return SignInResult{}, err
+	}
+	switch {
+	case tenant == nil || p.Member == nil:
+		return SignInResult{}, deny(TicketInvalid, "")
+	case p.Member.TwoStepOn(tenant.Policy):
+		return c.issueTicket(ctx, f, p.Member, client, TwoStepRequired)
+	case f.factor == signin.Password && f.state != password.Good:
+		return c.issueTicket(ctx, f, p.Member, client, PasswordChangeRequires)
+	}
+	return c.signedIn(ctx, f.domain, f.member, f.epochs, client, f.trial)
 }
 
 func (c *Core) beginWeb(client Client, login string, sec secret.String) *trial {
@@ -140,18 +171,18 @@ func (c *Core) bound(client Client) string {
 	return c.print("ticket", lockout.Source(client.Addr), client.Agent)
 }
 
-func (c *Core) issueTicket(ctx context.Context, t *trial, client Client, state SignInState, e member.Epochs) (SignInResult, error) {
-	tk := session.NewToken(t.tenant.Domain.ID)
-	p, err := json.Marshal(ticket{Domain: t.tenant.Domain.ID, Member: t.person.ID, State: state, Epochs: e, Bound: c.bound(client)})
+func (c *Core) issueTicket(ctx context.Context, f firstFactor, m *member.Member, client Client, state SignInState) (SignInResult, error) {
+	tk := session.NewToken(f.domain)
+	p, err := json.Marshal(ticket{Domain: f.domain, Member: f.member, State: state, Epochs: f.epochs, Bound: c.bound(client)})
 	if err != nil {
 		return SignInResult{}, err
 	}
 	if err := c.o.Ephemeral.Put(ctx, ticketKey(tk), p, TicketFor); err != nil {
 		return SignInResult{}, broken("keep ticket", err)
 	}
-	entry := c.webEntry(t.person.Member, client, audit.SignIn)
+	entry := c.webEntry(m, client, audit.SignIn)
 	entry.Reason, entry.Kind = string(state), kindOf(AccountCredential)
-	if err := c.apply(ctx, t.tenant.Domain.ID, audit.Op(entry)); err != nil {
+	if err := c.apply(ctx, f.domain, audit.Op(entry)); err != nil {
 		return SignInResult{}, err
 	}
 	return SignInResult{State: state, Ticket: tk, ExpiresAt: c.now().Add(TicketFor)}, nil
@@ -225,8 +256,8 @@ func (c *Core) SignInPassword(ctx context.Context, client Client, tk, newPasswor
 		return SignInResult{}, broken("take ticket", err)
 	}
 	entry := c.webEntry(person.Member, client, audit.PasswordChange)
-	msg := notify.Op(person.ID, notify.Password(false, client.From(), c.now()))
-	ops := append(set.ops, audit.Op(entry), msg)
+	told := c.notice(person.Member, notify.Event{Kind: notify.PasswordChanged, At: c.now(), From: client.From()})
+	ops := append(append(set.ops, audit.Op(entry)), told...)
 	if err := c.revoke(ctx, Revocation{Domain: t.Domain, Member: t.Member}, ops...); err != nil {
 		if errors.Is(err, store.ErrConflict) {
 			return SignInResult{}, bad

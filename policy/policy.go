@@ -10,8 +10,11 @@ import (
 
 // Policy holds from the next password, sign-in or attempt on; saving one signs nobody out.
 type Policy struct {
-	Password   Password   `json:"password"`
-	ThirdParty ThirdParty `json:"third_party"`
+	Password                 Password   `json:"password"`
+	ThirdParty               ThirdParty `json:"third_party"`
+	SignIn                   SignIn     `json:"sign_in"`
+	Sessions                 Sessions   `json:"sessions"`
+	ProfileManagedExternally bool       `json:"profile_managed_externally"` // members' own changes of contacts are refused
 }
 
 // Format says which characters a new account password must hold.
@@ -28,7 +31,10 @@ type Password struct {
 	Format           Format `json:"format"`
 	MinLength        int    `json:"min_length"`         // 8 to 20 code points
 	ExpiresAfterDays int    `json:"expires_after_days"` // 0 (never), 30, 60, 90, 180 or 365, counted from the day it was set
+	NoReuseOfLast    int    `json:"no_reuse_of_last"`   // 0 to 5, the current one included
 	MaxFailures      int    `json:"max_failures"`       // 0 (no limit) or 3 to 20 wrong ones in a row, then the member is suspended
+	RefuseSequences  bool   `json:"refuse_sequences"`   // three or more repeated or consecutive characters
+	RefuseCommon     bool   `json:"refuse_common"`      // a list of common passwords, and those that hold the login name
 }
 
 // AppPasswords says whether members choose to use third-party app passwords.
@@ -62,6 +68,7 @@ const (
 	MinLengthLow, MinLengthHigh     = 8, 20
 	MaxFailuresLow, MaxFailuresHigh = 3, 20
 	AppPasswordsLow, AppPasswordsHi = 1, 5
+	ReuseHigh                       = 5
 )
 
 // ExpiryDays lists the values that ExpiresAfterDays may take.
@@ -70,8 +77,10 @@ func ExpiryDays() []int { return []int{0, 30, 60, 90, 180, 365} }
 // Default is the policy of a new domain.
 func Default() Policy {
 	return Policy{
-		Password:   Password{Format: LettersNumbers, MinLength: 8, MaxFailures: 10},
+		Password:   Password{Format: LettersNumbers, MinLength: 8, MaxFailures: 10, RefuseCommon: true},
 		ThirdParty: ThirdParty{AppPasswords: MemberChoice, TwoStepAtDoors: Enforce, MaxAppPasswords: AppPasswordsHi},
+		SignIn:     SignIn{TwoStep: TwoStepOptional, LINE: Deny, Phone: Deny, Quick: Deny, Passkey: Deny},
+		Sessions:   Sessions{IdleHours: 7 * 24, AbsoluteDays: 30},
 	}
 }
 
@@ -100,7 +109,12 @@ func (p Policy) Validate(bornRequired bool) []Mistake {
 	if n := p.Password.MaxFailures; n != 0 && (n < MaxFailuresLow || n > MaxFailuresHigh) {
 		bad("password.max_failures", "must be 0 (no limit) or %d to %d", MaxFailuresLow, MaxFailuresHigh)
 	}
+	if n := p.Password.NoReuseOfLast; n < 0 || n > ReuseHigh {
+		bad("password.no_reuse_of_last", "must be 0 (no limitation) to %d", ReuseHigh)
+	}
 	p.ThirdParty.validate(bornRequired, bad)
+	p.SignIn.validate(bad)
+	p.Sessions.validate(bad)
 	return m
 }
 

@@ -17,15 +17,19 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 	p := Policy{
 		Password:   Password{Format: "x", MinLength: 7, ExpiresAfterDays: 31, MaxFailures: 2},
 		ThirdParty: ThirdParty{AppPasswords: MemberChoice, RequiredFrom: &from, TwoStepAtDoors: "y", MaxAppPasswords: 6},
+		SignIn:     SignIn{TwoStep: "z", OIDC: map[string]Way{"acme": "maybe", "LINE": Allow}},
 	}
+	p.Password.NoReuseOfLast = 6
 	var got []string
 	for _, m := range p.Validate(true) {
 		got = append(got, m.Field)
 	}
 	want := []string{
-		"password.format", "password.min_length", "password.expires_after_days", "password.max_failures",
+		"password.format", "password.min_length", "password.expires_after_days", "password.max_failures", "password.no_reuse_of_last",
 		"third_party.app_passwords", "third_party.required_from", "third_party.required_from",
 		"third_party.two_step_at_doors", "third_party.max_app_passwords",
+		"sign_in.two_step", "sign_in.line", "sign_in.phone", "sign_in.quick", "sign_in.passkey", "sign_in.oidc", "sign_in.oidc.acme",
+		"sessions.idle_hours", "sessions.absolute_days",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

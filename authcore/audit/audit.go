@@ -60,6 +60,21 @@ const (
 	OperatorGrant     Action = "operator_grant"
 	OperatorReset     Action = "operator_reset"
 	TokenCreate       Action = "token_create"
+	TokenDelete       Action = "token_delete"
+	TwoStepOn         Action = "two_step_on"
+	TwoStepOff        Action = "two_step_off"
+	TwoStepMethod     Action = "two_step_method" // an authenticator app, recovery codes or a passkey came or went: detail says which
+	CodeSend          Action = "code_send"       // detail: what for
+	ContactChange     Action = "contact_change"
+	LinkCreate        Action = "link_create" // a phone number, LINE or another provider: detail says which
+	LinkDelete        Action = "link_delete"
+	QuickRegister     Action = "quick_register"
+	QuickDelete       Action = "quick_delete"
+	WaysDeny          Action = "ways_deny" // for one member
+	PasswordForgotten Action = "password_forgotten"
+	AddressForgotten  Action = "address_forgotten"
+	BrowserTrust      Action = "browser_trust"
+	KeysRotate        Action = "keys_rotate"
 )
 
 // Keep is how long entries stay.

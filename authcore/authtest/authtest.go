@@ -4,12 +4,16 @@ package authtest
 
 import (
 	"context"
+	"errors"
 	"net/netip"
+	"regexp"
+	"slices"
 	"testing"
 	"time"
 
 	"latchkey/authcore"
 	"latchkey/authcore/member"
+	"latchkey/authcore/notify"
 	"latchkey/authcore/password"
 	"latchkey/authcore/sample"
 	"latchkey/authcore/secret"
@@ -28,6 +32,37 @@ type Core struct {
 	People  map[string]sample.Person // by state: "app-only", "account", …
 }
 
+// nowhere is a Sender that never gets to send: what leaves stays in the outbox, for Sent.
+type nowhere struct{}
+
+func (nowhere) Send(context.Context, notify.Outgoing) error { return errors.New("kept for the test") }
+
+// Sent answers what waits in a domain's outbox for an address, the oldest first.
+func (c *Core) Sent(t testing.TB, domain, to string) (l []notify.Outgoing) {
+	t.Helper()
+	d, err := c.Domain(t.Context(), Operator(), domain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := notify.Waiting(t.Context(), c.Records, c.Keys, d.Domain.ID, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(all, func(o notify.Outgoing) bool { return o.To != to })
+}
+
+var digits = regexp.MustCompile(`\b[0-9]{6}\b`)
+
+// Code answers the last one-time code that was sent to an address.
+func (c *Core) Code(t testing.TB, domain, to string) string {
+	t.Helper()
+	l := slices.DeleteFunc(c.Sent(t, domain, to), func(o notify.Outgoing) bool { return o.Kind != notify.CodeSent })
+	if len(l) == 0 {
+		t.Fatalf("no code was sent to %s", to)
+	}
+	return digits.FindString(l[len(l)-1].Text)
+}
+
 // Cheap is the cost of hashes in tests.
 func Cheap() password.Params { return password.Params{MemoryKiB: 64, Time: 1, Threads: 1} }
 
@@ -41,7 +76,7 @@ func New(t testing.TB, change func(*authcore.Options)) *Core {
 	}
 	o := authcore.Options{
 		Records: memory.NewRecords(memory.Options{}), Ephemeral: memory.NewEphemeral(memory.Options{}), Bus: memory.NewBus(), Keys: keys,
-		Hold: -1, Hash: Cheap(), HashSlots: 4,
+		Hold: -1, Hash: Cheap(), HashSlots: 4, Senders: map[notify.Channel]notify.Sender{notify.ByEmail: nowhere{}, notify.BySMS: nowhere{}},
 	}
 	if change != nil {
 		change(&o)

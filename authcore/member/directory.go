@@ -50,14 +50,26 @@ func (d *Directory) TenantByID(ctx context.Context, id DomainID) (*Tenant, error
 		return nil, err
 	}
 	t := &Tenant{Domain: dom, Revision: rev, Policy: policy.Default()}
-	p, prev, err := cache.Read[policy.Policy](ctx, d.Cache, PolicyKey(id))
+	p, prev, err := cache.Read[savedPolicy](ctx, d.Cache, PolicyKey(id))
 	if err != nil {
 		return nil, err
 	}
 	if p != nil {
-		t.Policy, t.PolicyRevision = *p, prev
+		t.Policy, t.PolicyRevision = policy.Policy(*p), prev
 	}
 	return t, nil
+}
+
+// savedPolicy is a policy as it was saved, perhaps by an older version: what it does not name has its default.
+type savedPolicy policy.Policy
+
+func (s *savedPolicy) UnmarshalJSON(b []byte) error {
+	v := policy.Default()
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	*s = savedPolicy(v)
+	return nil
 }
 
 // Person finds who has the address. It reads the same records whether somebody has it or not.

@@ -142,8 +142,23 @@ const RestorableFor = 7 * 24 * time.Hour
 type Contact struct {
 	Kind     string `json:"kind" enum:"email,mobile"` // mobile is E.164
 	Value    string `json:"value"`
-	Verified bool   `json:"verified,omitempty"`
+	Verified bool   `json:"verified,omitempty"` // a code sent there came back
 }
+
+// The kinds of contacts.
+const (
+	Email  = "email"
+	Mobile = "mobile"
+)
+
+// TwoStepBy says who switched 2-step verification on for a member.
+type TwoStepBy string
+
+// Empty: it is off. What the policy asked for ends with the policy; what the member chose stays.
+const (
+	ByMember TwoStepBy = "member"
+	ByPolicy TwoStepBy = "policy"
+)
 
 // Member is a person with an address in a domain.
 type Member struct {
@@ -159,7 +174,9 @@ type Member struct {
 	CreatedAt       time.Time `json:"created_at"`
 	Contacts        []Contact `json:"contacts,omitempty"`
 	AppPasswords    bool      `json:"app_passwords,omitempty"` // the option "use a third-party app password"
-	TwoStep         bool      `json:"two_step,omitempty"`
+	TwoStep         TwoStepBy `json:"two_step_by,omitempty"`
+	Language        string    `json:"language,omitempty"`    // of messages: en, ja, ko; empty: en
+	DeniedWays      []string  `json:"denied_ways,omitempty"` // ways to sign in that an administrator denies him, as policy names them
 	ClosedDoors     []string  `json:"closed_doors,omitempty"`
 	Epoch           int64     `json:"epoch"`                 // of everything he is signed in to
 	DoorsEpoch      int64     `json:"doors_epoch,omitempty"` // of his sessions at the doors alone
@@ -178,5 +195,15 @@ func (m *Member) Address() string {
 
 // Accepts says which kind of credential counts for m at the doors of a domain.
 func (m *Member) Accepts(d *Domain, p policy.Policy, cutoff, now time.Time) policy.Accepts {
-	return p.ThirdParty.AtDoors(d.BornRequired(cutoff), now, m.AppPasswords, m.TwoStep)
+	return p.ThirdParty.AtDoors(d.BornRequired(cutoff), now, m.AppPasswords, m.TwoStepOn(p))
+}
+
+// TwoStepOn says whether 2-step verification is asked of m: the policy requires it, or he chose it.
+func (m *Member) TwoStepOn(p policy.Policy) bool {
+	return p.SignIn.TwoStep == policy.TwoStepRequired || m.TwoStep == ByMember
+}
+
+// MayUse says whether a way to sign in beside the password is open to m.
+func (m *Member) MayUse(way string, p policy.Policy) bool {
+	return p.SignIn.Allows(way) && !slices.Contains(m.DeniedWays, way)
 }

@@ -35,6 +35,18 @@ const (
 	GuessingSlowed     Kind = "guessing_slowed"  // to administrators: wrong passwords for one who is never suspended
 	PasswordChanged    Kind = "password_changed"
 	PasswordWasReset   Kind = "password_reset"
+	TwoStepChanged     Kind = "two_step_changed" // Name: on or off
+	TwoStepOffered     Kind = "two_step_offered" // the policy asks no more: who wants to may switch it on himself
+	MethodChanged      Kind = "method_changed"   // Name: what came or went
+	ContactChanged     Kind = "contact_changed"  // to the old contact, too
+	WayAllowed         Kind = "way_allowed"      // Name: the way to sign in that is available now
+	LinkChanged        Kind = "link_changed"     // Name: the way that was linked or unlinked
+	QuickChanged       Kind = "quick_changed"    // Name: the device
+	NewClient          Kind = "new_client"       // first time for this credential, door and network
+	SignInCode         Kind = "sign_in_code"     // a code for who cannot receive a text message
+	TokenCreated       Kind = "api_token_created"
+	AddressesFound     Kind = "addresses_found" // outside only: the answer to a forgotten address
+	CodeSent           Kind = "code"            // outside only
 )
 
 // Keep is how long messages stay.
@@ -76,37 +88,6 @@ func List(ctx context.Context, r store.Records, d member.DomainID, id member.ID,
 		next = strings.TrimPrefix(recs[len(recs)-1].Name, prefix(id))
 	}
 	return l, next, nil
-}
-
-// AppPassword tells that an app password was made.
-func AppPassword(name, from string, at time.Time) Message {
-	return Message{Time: at, Kind: AppPasswordCreated, Subject: "A third-party app password was created",
-		Text: fmt.Sprintf("The app password %q was created on %s from %s.\n\nIf this was not you: delete it on the Security page at once and "+
-			"change your account password.", name, stamp(at), place(from))}
-}
-
-// Suspended tells an administrator that a member was suspended for wrong passwords.
-func Suspended(address, from string, at time.Time) Message {
-	return Message{Time: at, Kind: MemberSuspended, Subject: "A member was suspended: " + address,
-		Text: fmt.Sprintf("%s was suspended on %s after too many wrong passwords, the last from %s. Only an administrator can lift the suspension.",
-			address, stamp(at), place(from))}
-}
-
-// Slowed tells an administrator that somebody guesses at one who is never suspended.
-func Slowed(address, from string, at time.Time) Message {
-	return Message{Time: at, Kind: GuessingSlowed, Subject: "Wrong passwords for " + address,
-		Text: fmt.Sprintf("There were too many wrong passwords for %s, the last on %s from %s. This account is never suspended: attempts are slowed.",
-			address, stamp(at), place(from))}
-}
-
-// Password tells that the account password changed; byAdministrator that somebody else did it.
-func Password(byAdministrator bool, from string, at time.Time) Message {
-	if byAdministrator {
-		return Message{Time: at, Kind: PasswordWasReset, Subject: "Your password was reset",
-			Text: fmt.Sprintf("An administrator reset your account password on %s. You set your own when you next sign in on the web.", stamp(at))}
-	}
-	return Message{Time: at, Kind: PasswordChanged, Subject: "Your password was changed",
-		Text: fmt.Sprintf("Your account password was changed on %s from %s.\n\nIf this was not you: tell your administrator at once.", stamp(at), place(from))}
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2 January 2006 at 15:04 UTC") }

@@ -15,7 +15,7 @@ var noon = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 func TestInboxListsTheNewestFirst(t *testing.T) {
 	r := memory.NewRecords(memory.Options{Now: func() time.Time { return noon }})
 	for i := range 7 {
-		m := AppPassword(strings.Repeat("x", i+1), "192.0.2.1", noon.Add(time.Duration(i)*time.Minute))
+		m := Event{Kind: AppPasswordCreated, Name: strings.Repeat("x", i+1), From: "192.0.2.1", At: noon.Add(time.Duration(i) * time.Minute)}.Message("en")
 		if _, err := r.Apply(t.Context(), "d:d", Op("ann", m), Op("bob", m)); err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +45,7 @@ func TestInboxListsTheNewestFirst(t *testing.T) {
 // One member's inbox shows nothing of another whose id begins alike.
 func TestInboxIsOnesOwn(t *testing.T) {
 	r := memory.NewRecords(memory.Options{Now: func() time.Time { return noon }})
-	if _, err := r.Apply(t.Context(), "d:d", Op("anna", Password(false, "", noon))); err != nil {
+	if _, err := r.Apply(t.Context(), "d:d", Op("anna", Event{Kind: PasswordChanged, At: noon}.Message("en"))); err != nil {
 		t.Fatal(err)
 	}
 	if l, _, err := List(t.Context(), r, "d", "ann", "", 10); err != nil || len(l) > 0 {
@@ -55,7 +55,7 @@ func TestInboxIsOnesOwn(t *testing.T) {
 
 func TestCorruptMessageIsNamed(t *testing.T) {
 	r := memory.NewRecords(memory.Options{Now: func() time.Time { return noon }})
-	op := Op("ann", Password(false, "", noon))
+	op := Op("ann", Event{Kind: PasswordChanged, At: noon}.Message("en"))
 	op.Value = []byte("{")
 	if _, err := r.Apply(t.Context(), "d:d", op); err != nil {
 		t.Fatal(err)
@@ -68,18 +68,19 @@ func TestCorruptMessageIsNamed(t *testing.T) {
 // What a message must say: what was done, when, from where, and what to do if it was somebody else.
 func TestWhatMessagesSay(t *testing.T) {
 	for _, c := range []struct {
-		m    Message
+		m    Event
 		says []string
 	}{
-		{AppPassword("phone", "192.0.2.1", noon), []string{"phone", "4 May 2026 at 12:00 UTC", "192.0.2.1", "delete it", "change your account password"}},
-		{Suspended("ann@example.org", "192.0.2.1", noon), []string{"ann@example.org", "suspended", "4 May 2026", "192.0.2.1", "administrator"}},
-		{Slowed("ann@example.org", "192.0.2.1", noon), []string{"ann@example.org", "never suspended", "192.0.2.1"}},
-		{Password(false, "", noon), []string{"changed", "4 May 2026", "unknown address", "administrator"}},
-		{Password(true, "192.0.2.1", noon), []string{"administrator reset", "4 May 2026"}},
+		{Event{Kind: AppPasswordCreated, Name: "phone", From: "192.0.2.1", At: noon}, []string{"phone", "4 May 2026 at 12:00 UTC", "192.0.2.1", "delete it", "change your account password"}},
+		{Event{Kind: MemberSuspended, Address: "ann@example.org", From: "192.0.2.1", At: noon}, []string{"ann@example.org", "suspended", "4 May 2026", "192.0.2.1", "administrator"}},
+		{Event{Kind: GuessingSlowed, Address: "ann@example.org", From: "192.0.2.1", At: noon}, []string{"ann@example.org", "never suspended", "192.0.2.1"}},
+		{Event{Kind: PasswordChanged, At: noon}, []string{"changed", "4 May 2026", "unknown address", "administrator"}},
+		{Event{Kind: PasswordWasReset, From: "192.0.2.1", At: noon}, []string{"administrator reset", "4 May 2026"}},
 	} {
+		m := c.m.Message("en")
 		for _, s := range c.says {
-			if !strings.Contains(c.m.Subject+"\n"+c.m.Text, s) {
-				t.Errorf("%s: says nothing of %q: %q", c.m.Kind, s, c.m.Text)
+			if !strings.Contains(m.Subject+"\n"+m.Text, s) {
+				t.Errorf("%s: says nothing of %q: %q", m.Kind, s, m.Text)
 			}
 		}
 	}

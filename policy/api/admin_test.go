@@ -76,8 +76,8 @@ func TestPolicyMistakes(t *testing.T) {
 	good := h.call(t, token, "GET", "/domains/old.example/policy", nil).is(200).body
 	for name, c := range map[string]struct{ was, is, field string }{
 		"out of bounds":   {`"min_length":8`, `"min_length":7`, "password.min_length"},
-		"unknown field":   {`"min_length":8`, `"min_length":8,"refuse_common":true`, "password.refuse_common"},
-		"unknown section": {`"password":{`, `"sign_in":{"two_step":"required"},"password":{`, "sign_in"},
+		"unknown field":   {`"min_length":8`, `"min_length":8,"refuse_short":true`, "password.refuse_short"},
+		"unknown section": {`"password":{`, `"signing_in":{"two_step":"required"},"password":{`, "signing_in"},
 		"missing field":   {`"min_length":8,`, ``, "password"},
 		"wrong kind":      {`"min_length":8`, `"min_length":"8"`, "password.min_length"},
 	} {

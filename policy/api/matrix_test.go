@@ -146,8 +146,11 @@ func request(r row, by resident) (body any, headers []string) {
 		"PATCH /members/{address}":                     m{"name": "New Name"},
 		"PATCH /members/{address} role":                m{"role": "administrator"},
 		"PUT /domains/{domain}/policy": m{
-			"password":    m{"format": "letters_numbers", "min_length": 9, "expires_after_days": 0, "max_failures": 5},
+			"password": m{"format": "letters_numbers", "min_length": 9, "expires_after_days": 0, "no_reuse_of_last": 1, "max_failures": 5,
+				"refuse_sequences": false, "refuse_common": true},
 			"third_party": m{"app_passwords": "required", "two_step_at_doors": "app_passwords_only", "max_app_passwords": 5},
+			"sign_in":     m{"two_step": "optional", "line": "deny", "phone": "deny", "quick": "deny", "passkey": "deny", "trust_browser": false},
+			"sessions":    m{"idle_hours": 24, "absolute_days": 30}, "profile_managed_externally": false,
 		},
 	}
 	key := strings.TrimSpace(r.method + " " + r.path + " " + r.variant)

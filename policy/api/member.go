@@ -43,7 +43,7 @@ func MemberOf(p authcore.Profile) Member {
 	v := Member{
 		ID: string(m.ID), Address: m.Address(), Aliases: nonNil(m.Addresses[min(1, len(m.Addresses)):]), Domain: p.Domain.Name, Name: m.Name,
 		Role: string(p.Role), Status: string(m.Status), SuspendedReason: m.SuspendedReason, SuspendedAt: m.SuspendedAt, SuspendedBy: m.SuspendedBy,
-		DeletedAt: m.DeletedAt, CreatedAt: m.CreatedAt, Contacts: nonNil(m.Contacts), TwoStep: m.TwoStep,
+		DeletedAt: m.DeletedAt, CreatedAt: m.CreatedAt, Contacts: nonNil(m.Contacts), TwoStep: p.TwoStepOn,
 		AppPasswordOption: Option{Enabled: m.AppPasswords || p.OptionFixed, Fixed: p.OptionFixed},
 		AcceptedAtDoors:   "account_password", AppPasswords: p.AppPasswords, ClosedDoors: nonNil(m.ClosedDoors),
 	}

@@ -72,6 +72,18 @@ func answers() map[authcore.DenialReason]answer {
 		authcore.NotDeleted:               {http.StatusConflict, "This cannot be restored."},
 		authcore.RevisionMismatch:         {http.StatusPreconditionFailed, "It was changed meanwhile: read it again."},
 
+		authcore.TwoStepRequiredByPolicy:  {http.StatusConflict, "Your domain requires 2-step verification."},
+		authcore.TwoStepMethodMissing:     {http.StatusForbidden, "There is no contact or method for 2-step verification: ask your administrator."},
+		authcore.ProfileManagedExternally: {http.StatusForbidden, "Your profile is managed elsewhere: ask your administrator to change it there."},
+		authcore.WayDenied:                {http.StatusForbidden, "This way to sign in is not open for you: use another one."},
+		authcore.BadCode:                  {http.StatusUnprocessableEntity, "The code is wrong, used or too old: ask for a new one."},
+		authcore.AlreadyLinked:            {http.StatusConflict, "It is linked to a member already."},
+		authcore.NotLinked:                {http.StatusUnauthorized, "No member is linked to this account: sign in another way and link it first."},
+		authcore.ProviderRefused:          {http.StatusUnauthorized, "The provider's answer cannot be believed: begin to sign in again."},
+		authcore.LimitReached:             {http.StatusConflict, "There are as many as there may be: delete one first."},
+		authcore.ScopeMissing:             {http.StatusForbidden, "This API token is not for that."},
+		authcore.IdempotencyMismatch:      {http.StatusUnprocessableEntity, "This idempotency key was used for another request."},
+
 		from(authcore.BadCredentials):         {status: http.StatusUnauthorized},
 		from(authcore.AppPasswordRequired):    {status: http.StatusUnauthorized},
 		from(authcore.PasswordExpired):        {status: http.StatusUnauthorized},

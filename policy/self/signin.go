@@ -52,7 +52,7 @@ type credentials struct {
 	Body struct {
 		Login    string `json:"login" maxLength:"1024" doc:"An address or an alias"`
 		Password typed  `json:"password" maxLength:"1024"`
-	} `nameHint:"SignIn"`
+	} `nameHint:"PasswordSignIn"`
 }
 
 func (s service) begin(ctx context.Context, c authcore.Client, in *credentials) (*api.Reply[Result], error) {
