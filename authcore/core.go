@@ -61,6 +61,7 @@ type Core struct {
 	now       func() time.Time
 	records   *cache.Cache
 	dir       *member.Directory
+	claims    *member.Claims
 	hasher    *password.Hasher
 	leases    *lockout.Leases
 	throttle  *lockout.Throttle
@@ -91,6 +92,7 @@ func New(o Options) *Core {
 	}
 	c := &Core{o: o, log: o.Log, now: o.Now, records: cache.New(o.Records, o.Bus, o.Node, o.CacheEntries), shareKey: rand.Text()}
 	c.dir = &member.Directory{Cache: c.records, Keys: o.Keys}
+	c.claims = &member.Claims{Records: o.Records, Now: o.Now, Names: c.names}
 	c.hasher = password.NewHasher(o.Hash, o.HashSlots)
 	c.leases = &lockout.Leases{Records: o.Records, Now: o.Now}
 	c.throttle = &lockout.Throttle{Ephemeral: o.Ephemeral, Hold: max(0, o.Hold)}

@@ -1,6 +1,7 @@
 package member
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -44,11 +45,12 @@ type Claims struct {
 	Names func(ctx context.Context, d DomainID, id ID, kind, value string) (bool, error)
 }
 
-// Holder answers whose the value is; nil when it is nobody's or not confirmed.
+// Holder answers whose the value is; nil when it is nobody's. The member's own record decides, whether the claim was
+// confirmed or not: the process may have died before it was, or before it was dropped.
 func (c *Claims) Holder(ctx context.Context, kind, value string) (*Claim, error) {
 	held, _, err := c.read(ctx, kind, value)
-	if err != nil || held == nil || held.Pending.IsZero() {
-		return held, err
+	if err != nil || held == nil {
+		return nil, err
 	}
 	names, err := c.Names(ctx, held.Domain, held.Member, kind, value)
 	if err != nil || !names {
@@ -57,55 +59,78 @@ func (c *Claims) Holder(ctx context.Context, kind, value string) (*Claim, error)
 	return held, nil
 }
 
+// takeTries bounds how often Take meets others that take or free the same value.
+const takeTries = 8
+
 // Take writes a pending claim. The member who has the value may take it again; ErrClaimed when it is another's.
 func (c *Claims) Take(ctx context.Context, kind, value string, d DomainID, id ID) error {
-	held, rev, err := c.read(ctx, kind, value)
-	if err != nil {
-		return err
-	}
-	if held != nil && (held.Domain != d || held.Member != id) {
-		free, err := c.free(ctx, *held, kind, value)
+	for range takeTries {
+		held, rev, err := c.read(ctx, kind, value)
 		if err != nil {
 			return err
 		}
-		if !free {
-			return ErrClaimed
+		if free, err := c.free(ctx, held, kind, value, d, id); err != nil || !free {
+			return cmp.Or(err, ErrClaimed)
+		}
+		err = c.write(ctx, kind, value, PutOp(ClaimKey(kind, value), Claim{Domain: d, Member: id, Pending: c.Now().UTC()}, rev))
+		if !errors.Is(err, store.ErrConflict) {
+			return err
 		}
 	}
-	err = c.write(ctx, kind, value, PutOp(ClaimKey(kind, value), Claim{Domain: d, Member: id, Pending: c.Now().UTC()}, rev))
-	if errors.Is(err, store.ErrConflict) {
-		return ErrClaimed // another one was faster
-	}
-	return err
+	return ErrClaimed // whoever is faster every time
 }
 
-// free says whether a claim holds nothing: its member does not name the value, and is not about to.
-func (c *Claims) free(ctx context.Context, held Claim, kind, value string) (bool, error) {
-	if !held.Pending.IsZero() && c.Now().Sub(held.Pending) < PendingFor {
+// free says whether the member may take what is held: it is his own already, or its member does not name the value, and
+// is not about to.
+func (c *Claims) free(ctx context.Context, held *Claim, kind, value string, d DomainID, id ID) (bool, error) {
+	switch {
+	case held == nil || held.by(d, id):
+		return true, nil
+	case !held.Pending.IsZero() && c.Now().Sub(held.Pending) < PendingFor:
 		return false, nil
 	}
 	names, err := c.Names(ctx, held.Domain, held.Member, kind, value)
 	return !names, err
 }
 
-// Confirm says that the member's record names the value now.
+// Confirm says that the member's record names the value now. ErrClaimed: it took too long, and the value is another's:
+// the record must not name it any more.
 func (c *Claims) Confirm(ctx context.Context, kind, value string, d DomainID, id ID) error {
 	held, rev, err := c.read(ctx, kind, value)
-	if err != nil || held == nil || held.Domain != d || held.Member != id {
+	if err != nil {
 		return err
 	}
-	return c.write(ctx, kind, value, PutOp(ClaimKey(kind, value), Claim{Domain: d, Member: id}, rev))
+	if held == nil || !held.by(d, id) {
+		return ErrClaimed
+	}
+	err = c.write(ctx, kind, value, PutOp(ClaimKey(kind, value), Claim{Domain: d, Member: id}, rev))
+	if errors.Is(err, store.ErrConflict) { // by another request of the member, or another member: once more
+		held, _, err = c.read(ctx, kind, value)
+		if err == nil && (held == nil || !held.by(d, id)) {
+			return ErrClaimed
+		}
+	}
+	return err
 }
 
-// Drop frees the value, if it is the member's. His record does not name it any more.
+// Drop frees the value, if it is the member's and his record does not name it any more.
 func (c *Claims) Drop(ctx context.Context, kind, value string, d DomainID, id ID) error {
 	held, rev, err := c.read(ctx, kind, value)
-	if err != nil || held == nil || held.Domain != d || held.Member != id {
+	if err != nil || held == nil || !held.by(d, id) {
+		return err
+	}
+	if names, err := c.Names(ctx, d, id, kind, value); err != nil || names {
 		return err
 	}
 	k := ClaimKey(kind, value)
-	return c.write(ctx, kind, value, store.Op{Kind: store.Delete, Name: k.Name, IfRevision: rev})
+	err = c.write(ctx, kind, value, store.Op{Kind: store.Delete, Name: k.Name, IfRevision: rev})
+	if errors.Is(err, store.ErrConflict) {
+		return nil // taken anew meanwhile
+	}
+	return err
 }
+
+func (c *Claim) by(d DomainID, id ID) bool { return c.Domain == d && c.Member == id }
 
 func (c *Claims) write(ctx context.Context, kind, value string, op store.Op) error {
 	if _, err := c.Records.Apply(ctx, ClaimKey(kind, value).Partition, op); err != nil {
