@@ -31,6 +31,8 @@ var ErrNumber = errors.New("not a phone number with its country, like +81 90 123
 // maxNumber bounds what is parsed: 15 digits (E.164) with whatever people put between them.
 const maxNumber = 40
 
+const maxE164 = 16 // with the +
+
 // ParseNumber makes E.164 of a number that begins with + and its country.
 func ParseNumber(s string) (string, error) {
 	if len(s) > maxNumber {
@@ -41,6 +43,9 @@ func ParseNumber(s string) (string, error) {
 		return "", ErrNumber
 	}
 	e164 := phonenumbers.Format(n, phonenumbers.E164)
+	if len(e164) > maxE164 {
+		return "", ErrNumber
+	}
 	again, err := phonenumbers.Parse(e164, phonenumbers.UNKNOWN_REGION)
 	if err != nil || phonenumbers.Format(again, phonenumbers.E164) != e164 {
 		return "", ErrNumber // zeros that are taken away one by one: a number must have one name
