@@ -1,5 +1,7 @@
-// Package oidc signs the tokens that sign members in at upstreams: short-lived JWTs (RFC 7519) under a server key, whose
-// public half upstreams check. It refuses a token without audience and subject.
+// Package oidc has both sides of a signed token. Provider is the side that believes one: members sign in with LINE or any
+// OpenID provider, and it refuses every answer that is not for this client, this sign-in and this minute. Signer is the
+// side that makes them: short-lived JWTs (RFC 7519) under a server key sign members in at upstreams, and it refuses one
+// without audience and subject. Neither knows the other.
 package oidc
 
 import (
