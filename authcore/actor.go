@@ -66,7 +66,7 @@ func (c *Core) Session(ctx context.Context, token secret.String, client Client) 
 	if err != nil {
 		return Actor{}, err
 	}
-	if p.Member == nil || p.Member.Status != member.Active || !w.Epochs.Covers(epochs) {
+	if p.Member == nil || p.Member.Status != member.Active || !stands(w, epochs) {
 		return Actor{}, over
 	}
 	role, err := c.dir.Role(ctx, p.Member)
@@ -75,6 +75,15 @@ func (c *Core) Session(ctx context.Context, token secret.String, client Client) 
 	}
 	a := Actor{Client: client, Domain: d, Member: w.Member, Address: p.Member.Address(), Role: role, Session: w.ID, web: w, hash: hash, rev: rev}
 	return a, c.used(ctx, a)
+}
+
+// stands says whether what w was made under still holds. An API token lives on when its member changes his password by
+// routine: a reset deletes it (withoutTokens), and everything else that ends his sessions ends it too.
+func stands(w *session.Web, now member.Epochs) bool {
+	if w.IsToken() {
+		now.Credential = w.Epochs.Credential
+	}
+	return w.Epochs.Covers(now)
 }
 
 // webEpochs reads what a web session of the member stands under now. A closed domain lets nobody but operators in.
@@ -146,7 +155,10 @@ func (c *Core) newWeb(id member.ID, e member.Epochs, client Client) session.Web 
 // confirmed asks that the actor proved himself within ten minutes. An API token and a command cannot: the first is
 // refused, the second runs as the operator on the server.
 func (c *Core) confirmed(a Actor) error {
-	if a.command || a.web != nil && a.web.Name == "" && a.web.Confirmed(c.now()) {
+	if a.isToken() {
+		return deny(ScopeMissing, "")
+	}
+	if a.command || a.web != nil && a.web.Confirmed(c.now()) {
 		return nil
 	}
 	return deny(ReauthenticationRequired, "")

@@ -46,7 +46,7 @@ func (c *Core) view(t *member.Tenant) DomainView {
 // CreateDomain makes a domain.
 func (c *Core) CreateDomain(ctx context.Context, a Actor, n NewDomain) (DomainView, error) {
 	if !a.may(changeTenant, "", "", "") {
-		return DomainView{}, deny(Forbidden, "")
+		return DomainView{}, a.refusal(changeTenant, "", "", "")
 	}
 	d := member.Domain{ID: member.NewDomainID(), CreatedAt: n.CreatedAt.UTC(), Doors: n.Doors, Upstreams: map[string]string{}, Epoch: 1}
 	var mistakes []policy.Mistake
@@ -153,7 +153,7 @@ func (c *Core) Domain(ctx context.Context, a Actor, name string) (DomainView, er
 
 // Domains lists those that the actor may read, by name, and where to go on.
 func (c *Core) Domains(ctx context.Context, a Actor, after string, limit int) ([]DomainView, string, error) {
-	if a.Role == member.RoleAdministrator {
+	if a.Role == member.RoleAdministrator && a.may(readDomain, a.Domain, "", "") {
 		t, err := c.dir.TenantByID(ctx, a.Domain)
 		if err != nil || t == nil {
 			return nil, "", err
@@ -180,7 +180,7 @@ func (c *Core) Domains(ctx context.Context, a Actor, after string, limit int) ([
 		if err != nil {
 			return nil, "", err
 		}
-		if t != nil {
+		if t != nil && a.may(readDomain, t.Domain.ID, "", "") { // an API token may be for some of them
 			l = append(l, c.view(t))
 		}
 	}
@@ -198,6 +198,9 @@ func (c *Core) UpdateDomain(ctx context.Context, a Actor, name string, ch Domain
 		return DomainView{}, err
 	}
 	if (ch.Closed != nil || ch.CreatedAt != nil || ch.Upstreams != nil) && !a.may(changeTenant, "", "", "") {
+		if a.isToken() {
+			return DomainView{}, a.refusal(changeTenant, "", "", "")
+		}
 		return DomainView{}, deny(Forbidden, "closing a domain, its date of creation and its upstreams are the operator's")
 	}
 	id := t.Domain.ID

@@ -126,6 +126,11 @@ func (c *Core) ResetPassword(ctx context.Context, a Actor, address string, keepA
 		}
 		ops := append(set.ops, audit.Op(c.entry(a, t, audit.PasswordReset)))
 		ops = append(ops, c.notice(t.person.Member, notify.Event{Kind: notify.PasswordWasReset, At: c.now(), From: a.From()})...)
+		tokens, err := c.withoutTokens(ctx, t.domain(), t.person.ID)
+		if err != nil {
+			return err
+		}
+		ops = append(ops, tokens...)
 		if !keepApps {
 			apps, err := c.withoutApps(ctx, t.domain(), t.person.ID)
 			if err != nil {

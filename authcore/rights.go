@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"latchkey/authcore/member"
+	"latchkey/authcore/session"
 )
 
 // operation is what an actor wants to do; the matrix below says who may. Nobody acts on a member with more rights than
@@ -19,13 +20,19 @@ const (
 	changeMember                         // create, update, delete, suspend, lift, reset, sign out, delete app passwords
 	giveOperator                         // the operator's right
 	makeAppPassword                      // the secret is the member's alone
+	readSelf                             // who one is
 )
 
 // may says whether actor may do op in domain to a target of that role; target is empty for what concerns no member.
 func (a Actor) may(op operation, domain member.DomainID, who member.ID, target member.Role) bool {
-	own := a.Domain == domain && a.Member == who && a.Member != ""
+	return a.entitled(op, domain, who, target) && a.scoped(op, domain, who)
+}
+
+// entitled is may by the actor's role alone.
+func (a Actor) entitled(op operation, domain member.DomainID, who member.ID, target member.Role) bool {
+	own := a.is(domain, who)
 	switch op {
-	case ownSecurity, makeAppPassword:
+	case ownSecurity, makeAppPassword, readSelf:
 		return own
 	case changeTenant, giveOperator:
 		return a.Role == member.RoleOperator
@@ -39,6 +46,40 @@ func (a Actor) may(op operation, domain member.DomainID, who member.ID, target m
 	default:
 		return false
 	}
+}
+
+// scoped says whether what the actor showed is good for op: a session for everything, an API token for what it was made
+// for, and never for the security of the account that it acts for, or whoever finds it would own the account.
+func (a Actor) scoped(op operation, domain member.DomainID, who member.ID) bool {
+	if !a.isToken() {
+		return true
+	}
+	switch op {
+	case readSelf:
+		return true
+	case readDomain, readMember:
+		return a.web.Has(session.Read) && a.web.Covers(domain)
+	case changeDomain, changeTenant, changeMember:
+		return a.web.Has(session.Write) && a.web.Covers(domain) && !a.is(domain, who)
+	default:
+		return false
+	}
+}
+
+// isToken says that the actor showed an API token.
+func (a Actor) isToken() bool { return a.web != nil && a.web.IsToken() }
+
+// is says that the actor is that member.
+func (a Actor) is(domain member.DomainID, who member.ID) bool {
+	return a.Domain == domain && a.Member == who && a.Member != ""
+}
+
+// refusal is what an actor is told who may not do op: that he may not, or that what he showed is not good for it.
+func (a Actor) refusal(op operation, domain member.DomainID, who member.ID, target member.Role) error {
+	if a.isToken() && a.entitled(op, domain, who, target) {
+		return deny(ScopeMissing, "")
+	}
+	return deny(Forbidden, "")
 }
 
 // domainFor answers the domain when the actor may do op to it. A domain that he may not know of is not found.
@@ -58,7 +99,7 @@ func (c *Core) domainFor(ctx context.Context, a Actor, name string, op operation
 		return nil, deny(NotFound, "")
 	}
 	if !a.may(op, t.Domain.ID, "", "") {
-		return nil, deny(Forbidden, "")
+		return nil, a.refusal(op, t.Domain.ID, "", "")
 	}
 	return t, nil
 }
@@ -101,15 +142,19 @@ func (c *Core) memberFor(ctx context.Context, a Actor, address string, op operat
 		return target{}, err
 	}
 	if !a.may(op, t.Domain.ID, p.ID, role) {
-		return target{}, deny(Forbidden, "")
+		return target{}, a.refusal(op, t.Domain.ID, p.ID, role)
 	}
 	return target{tenant: t, person: p, role: role}, nil
 }
 
 // self is the actor as a target of his own security.
 func (c *Core) self(ctx context.Context, a Actor) (target, error) {
-	if !a.may(ownSecurity, a.Domain, a.Member, a.Role) {
-		return target{}, deny(Forbidden, "")
+	return c.selfFor(ctx, a, ownSecurity)
+}
+
+func (c *Core) selfFor(ctx context.Context, a Actor, op operation) (target, error) {
+	if !a.may(op, a.Domain, a.Member, a.Role) {
+		return target{}, a.refusal(op, a.Domain, a.Member, a.Role)
 	}
 	t, err := c.dir.TenantByID(ctx, a.Domain)
 	if err != nil {

@@ -29,7 +29,7 @@ type Profile struct {
 
 // Me answers the actor's own profile.
 func (c *Core) Me(ctx context.Context, a Actor) (Profile, error) {
-	t, err := c.self(ctx, a)
+	t, err := c.selfFor(ctx, a, readSelf)
 	if err != nil {
 		return Profile{}, err
 	}
@@ -54,8 +54,8 @@ func (c *Core) profile(ctx context.Context, t target) (Profile, error) {
 
 // Reauthenticate proves the actor anew and answers a new token for his session; the old one is over.
 func (c *Core) Reauthenticate(ctx context.Context, a Actor, sec secret.String) (SignInResult, error) {
-	if a.web == nil || a.web.Name != "" {
-		return SignInResult{}, deny(Forbidden, "an API token cannot be re-authenticated")
+	if a.web == nil || a.isToken() {
+		return SignInResult{}, a.refusal(ownSecurity, a.Domain, a.Member, a.Role)
 	}
 	t := c.beginWeb(a.Client, a.Address, sec)
 	_, d, err := c.webVerify(ctx, t, a.Client)
@@ -106,8 +106,8 @@ func (c *Core) ChangePassword(ctx context.Context, a Actor, current, next secret
 	if err != nil {
 		return SignInResult{}, err
 	}
-	if a.web == nil || a.web.Name != "" {
-		return SignInResult{}, deny(Forbidden, "an API token cannot change a password")
+	if a.web == nil {
+		return SignInResult{}, deny(Forbidden, "")
 	}
 	tr := c.beginWeb(a.Client, a.Address, current)
 	_, d, err := c.webVerify(ctx, tr, a.Client)
@@ -137,8 +137,8 @@ func (c *Core) ChangePassword(ctx context.Context, a Actor, current, next secret
 
 // SignOut ends the actor's own session.
 func (c *Core) SignOut(ctx context.Context, a Actor) error {
-	if a.web == nil {
-		return deny(Forbidden, "")
+	if a.web == nil || a.isToken() {
+		return a.refusal(ownSecurity, a.Domain, a.Member, a.Role)
 	}
 	entry := audit.Entry{Time: c.now(), Action: audit.SignOut, Actor: a.Address, Target: a.Address, MemberID: string(a.Member), Door: WebDoor,
 		From: a.From(), Agent: a.Agent, Session: string(a.Session)}
@@ -156,32 +156,12 @@ func (c *Core) Messages(ctx context.Context, a Actor, after string, limit int) (
 	return notify.List(ctx, c.o.Records, a.Domain, a.Member, after, limit)
 }
 
-// OpenToken makes a token for a member that signs in by itself: the demo's, and a command's on the server. It is no sign-in.
-func (c *Core) OpenToken(ctx context.Context, a Actor, address, name string) (secret.String, error) {
-	if !a.command {
-		return secret.String{}, deny(Forbidden, "")
-	}
-	t, err := c.memberFor(ctx, a, address, changeMember)
-	if err != nil {
-		return secret.String{}, err
-	}
-	_, epochs, err := c.webEpochs(ctx, t.domain(), t.person.ID)
-	if err != nil {
-		return secret.String{}, err
-	}
-	w := c.newWeb(t.person.ID, epochs, a.Client)
-	w.Name = name
-	token, ops := c.openWeb(t.domain(), w)
-	ops = append(ops, audit.Op(c.entry(a, t, audit.TokenCreate)))
-	if err := c.apply(ctx, t.domain(), ops...); err != nil {
-		return secret.String{}, err
-	}
-	return token, nil
-}
-
 // entry is what an actor did to a target.
 func (c *Core) entry(a Actor, t target, action audit.Action) audit.Entry {
 	e := audit.Entry{Time: c.now(), Action: action, Actor: a.Address, From: a.From(), Agent: a.Agent, Session: string(a.Session), Door: WebDoor}
+	if a.isToken() {
+		e.Kind, e.Credential, e.Name = tokenKind, string(a.Session), a.web.Name
+	}
 	if t.person.Member != nil {
 		e.Target, e.MemberID = t.person.Member.Address(), string(t.person.ID)
 	} else if t.tenant != nil {

@@ -374,8 +374,8 @@ func TestAPITokenIsNoSignIn(t *testing.T) {
 	_, again := s.Reauthenticate(t.Context(), a, current)
 	_, change := s.ChangePassword(t.Context(), a, current, secretOf(nextPassword), false)
 	_, option := s.SetAppPasswordOption(t.Context(), a, false)
-	if !denied(create, authcore.ReauthenticationRequired) || !denied(again, authcore.Forbidden) || !denied(change, authcore.Forbidden) ||
-		!denied(option, authcore.ReauthenticationRequired) {
+	if !denied(create, authcore.ScopeMissing) || !denied(again, authcore.ScopeMissing) || !denied(change, authcore.ScopeMissing) ||
+		!denied(option, authcore.ScopeMissing) {
 		t.Errorf("create %v, re-authenticate %v, change %v, option off %v", create, again, change, option)
 	}
 	if _, err := s.Suspend(t.Context(), a, s.address("account")); err != nil {

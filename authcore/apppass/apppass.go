@@ -94,13 +94,20 @@ func Make(keys *secret.Keys, w Wish, from string, now time.Time) (Item, secret.S
 	return it, secret.New(grouped(plain)), nil
 }
 
+// NameMistakes says what is wrong with the name of something that its owner tells from others by it.
+func NameMistakes(name string) []policy.Mistake {
+	n := len([]rune(name))
+	if n >= 1 && n <= maxName && !strings.ContainsFunc(name, deceives) && strings.ToValidUTF8(name, "") == name {
+		return nil
+	}
+	return []policy.Mistake{{Field: "name", Reason: fmt.Sprintf("must have 1 to %d characters without control or text-direction characters", maxName)}}
+}
+
 func (it *Item) take(w Wish, now time.Time) (mistakes []policy.Mistake) {
 	bad := func(field, format string, a ...any) {
 		mistakes = append(mistakes, policy.Mistake{Field: field, Reason: fmt.Sprintf(format, a...)})
 	}
-	if n := len([]rune(it.Name)); n < 1 || n > maxName || strings.ContainsFunc(it.Name, deceives) || strings.ToValidUTF8(it.Name, "") != it.Name {
-		bad("name", "must have 1 to %d characters without control or text-direction characters", maxName)
-	}
+	mistakes = append(mistakes, NameMistakes(it.Name)...)
 	for _, d := range w.Doors {
 		if !slices.Contains(policy.Doors(), d) {
 			bad("doors", "%q is no door: use %s", d, strings.Join(policy.Doors(), ", "))

@@ -16,16 +16,18 @@ import (
 
 // Web is a session on the web or the API, kept under the hash of its token.
 type Web struct {
-	ID          ID            `json:"id"`
-	Member      member.ID     `json:"member"`
-	Name        string        `json:"name,omitempty"` // of an API token
-	CreatedAt   time.Time     `json:"created_at"`
-	ConfirmedAt time.Time     `json:"confirmed_at"` // sign-in or re-authentication: the ten minutes count from here
-	UsedAt      time.Time     `json:"used_at"`      // written at most every UsedEvery
-	ExpiresAt   time.Time     `json:"expires_at"`
-	From        string        `json:"from,omitempty"`
-	Agent       string        `json:"agent,omitempty"`
-	Epochs      member.Epochs `json:"epochs"` // Domain, Member, and the account password's as Credential
+	ID          ID                `json:"id"`
+	Member      member.ID         `json:"member"`
+	Name        string            `json:"name,omitempty"`    // of an API token
+	Scopes      []Scope           `json:"scopes,omitempty"`  // of an API token
+	Domains     []member.DomainID `json:"domains,omitempty"` // of an API token: those that it is for
+	CreatedAt   time.Time         `json:"created_at"`
+	ConfirmedAt time.Time         `json:"confirmed_at"` // sign-in or re-authentication: the ten minutes count from here
+	UsedAt      time.Time         `json:"used_at"`      // written at most every UsedEvery
+	ExpiresAt   time.Time         `json:"expires_at"`
+	From        string            `json:"from,omitempty"`
+	Agent       string            `json:"agent,omitempty"`
+	Epochs      member.Epochs     `json:"epochs"` // Domain, Member, and the account password's as Credential
 }
 
 // Lifetimes of web sessions until the policy sets them.

@@ -16,6 +16,7 @@ func Register(k *api.Kit) {
 	s.statuses(k)
 	s.credentials(k)
 	s.audit(k)
+	s.tokens(k)
 }
 
 // Tags group the operations in the document.

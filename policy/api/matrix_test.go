@@ -113,8 +113,11 @@ func (w *world) try(t *testing.T, r row, actor string) answer {
 		target = by
 	}
 	id := target.app
-	if strings.Contains(r.path, "/sessions/") {
+	switch {
+	case strings.Contains(r.path, "/sessions/"):
 		id = target.session
+	case strings.Contains(r.path, "/api-tokens/"):
+		id = "none"
 	}
 	if id == "" {
 		id = "none"
@@ -136,6 +139,7 @@ func request(r row, by resident) (body any, headers []string) {
 		"PUT /me/password":                             m{"current": by.password, "new": "another-word-2"},
 		"POST /me/app-passwords":                       m{"name": "Laptop"},
 		"PUT /me/app-passwords/option":                 m{"enabled": true},
+		"POST /me/api-tokens":                          m{"name": "Deploy", "scopes": []string{"read"}},
 		"POST /domains":                                m{"name": "third.example"},
 		"PATCH /domains/{domain} doors":                m{"doors": []string{"imap"}},
 		"PATCH /domains/{domain} closed":               m{"closed": true},
