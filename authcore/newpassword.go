@@ -25,6 +25,7 @@ type setting struct {
 type wishes struct {
 	temporary bool      // an administrator hands it out
 	setAt     time.Time // an import says when; zero: now
+	resetBy   string    // the kind of contact whose code stands in for the password that was forgotten
 }
 
 // newPassword checks a password against every rule at once and hashes it.
@@ -70,6 +71,7 @@ func (c *Core) newPassword(ctx context.Context, d member.DomainID, p member.Pers
 	if w.temporary {
 		next = old.NextTemporary(hash, c.now())
 	}
+	next.ResetBy = w.resetBy
 	return setting{epoch: next.Epoch, ops: []store.Op{
 		member.PutOp(password.Key(d, p.ID), next, rev),
 		{Kind: store.Delete, Name: lockout.Key(d, p.ID).Name, IfRevision: store.AnyRevision},

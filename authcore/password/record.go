@@ -21,6 +21,7 @@ type Record struct {
 	TemporaryUntil time.Time `json:"temporary_until,omitzero"`  // with Temporary
 	MustChange     bool      `json:"must_change,omitempty"`     // an administrator asks for a change at the next sign-in
 	Epoch          int64     `json:"epoch"`                     // rises with every new password: its number
+	ResetBy        string    `json:"reset_by,omitempty"`        // the kind of contact whose code let the member set it, until he has signed in
 	Previous       []string  `json:"previous_hashes,omitempty"` // newest first, at most five, for the rule on reuse
 }
 
