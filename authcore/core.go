@@ -16,6 +16,7 @@ import (
 	"latchkey/authcore/lockout"
 	"latchkey/authcore/member"
 	"latchkey/authcore/notify"
+	"latchkey/authcore/otp"
 	"latchkey/authcore/password"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/session"
@@ -42,6 +43,8 @@ type Options struct {
 	CacheEntries int             // decoded records kept; 0: cache.DefaultEntries
 
 	Senders map[notify.Channel]notify.Sender // ways out of the house; a channel without one is not offered
+	Codes   otp.Limits                       // on the one-time codes that leave it in an hour
+	Region  string                           // of mobile numbers typed without "+", like JP; empty: they need it
 
 	// UserByID says of an upstream, by name, that it knows members by their ids and not by their primary addresses.
 	UserByID func(upstream string) bool
@@ -65,12 +68,15 @@ type Core struct {
 	hasher    *password.Hasher
 	leases    *lockout.Leases
 	throttle  *lockout.Throttle
+	codes     *otp.Codes
 	doors     *session.Doors
 	merger    *audit.Merger
 	verdicts  *verdicts
 	lastUse   *lastUse
 	shareKey  string // random for this process: what DAV requests share is told to nobody
 	madeRooms chan session.Door
+
+	codeThrottle *otp.Throttle
 }
 
 // New makes a Core over what main has opened.
@@ -96,6 +102,8 @@ func New(o Options) *Core {
 	c.hasher = password.NewHasher(o.Hash, o.HashSlots)
 	c.leases = &lockout.Leases{Records: o.Records, Now: o.Now}
 	c.throttle = &lockout.Throttle{Ephemeral: o.Ephemeral, Hold: max(0, o.Hold)}
+	c.codes = &otp.Codes{Ephemeral: o.Ephemeral, Keys: o.Keys, Now: o.Now}
+	c.codeThrottle = &otp.Throttle{Ephemeral: o.Ephemeral, Now: o.Now, Limits: o.Codes}
 	c.merger = &audit.Merger{Records: o.Records}
 	c.verdicts = newVerdicts(o.Now)
 	c.lastUse = newLastUse()

@@ -1,0 +1,40 @@
+package authcore
+
+import (
+	"context"
+	"time"
+
+	"latchkey/authcore/member"
+	"latchkey/authcore/notify"
+	"latchkey/authcore/otp"
+	"latchkey/authcore/secret"
+)
+
+// What the tests of this package reach and nobody else may.
+
+// CodeAsk is codeAsk by e-mail.
+type CodeAsk struct {
+	Ticket  otp.Ticket
+	Domain  member.DomainID
+	Member  member.ID
+	Address string
+	Client  Client
+	Channel notify.Channel // empty: e-mail
+	To      string
+}
+
+// AskCode is askCode.
+func (c *Core) AskCode(ctx context.Context, a CodeAsk) (time.Time, error) {
+	if a.Channel == "" {
+		a.Channel = notify.ByEmail
+	}
+	return c.askCode(ctx, codeAsk{ticket: a.Ticket, domain: a.Domain, member: a.Member, address: a.Address, client: a.Client, channel: a.Channel, to: a.To})
+}
+
+// TryCode is tryCode.
+func (c *Core) TryCode(ctx context.Context, t otp.Ticket, d member.DomainID, id member.ID, typed secret.String) error {
+	return c.tryCode(ctx, t, d, id, typed)
+}
+
+// CodeShadow is codeShadow.
+func (c *Core) CodeShadow(typed string) member.ID { return c.codeShadow(typed) }
