@@ -29,6 +29,7 @@ type codeAsk struct {
 	channel  notify.Channel
 	to       string // e-mail address or number (E.164); empty: nobody gets it
 	language string
+	note     string // handed to the last step of tryCodeThen
 	// deliver writes the code elsewhere than out of the house, to the member's inbox say; nil: to the outbox.
 	deliver func(code secret.String) []store.Op
 }
@@ -90,7 +91,7 @@ func (c *Core) sendOne(ctx context.Context, a codeAsk) (time.Time, error) {
 			return time.Time{}, c.unsent(ctx, a, code, denyReason(Throttled, wait))
 		}
 		if code.Empty() {
-			if code, err = c.codes.Issue(ctx, a.ticket); err != nil {
+			if code, err = c.codes.Issue(ctx, a.ticket, a.note); err != nil {
 				return time.Time{}, err
 			}
 		}
@@ -137,22 +138,34 @@ func (c *Core) codeEntry(a codeAsk) audit.Entry {
 // is wrong, used, too old or was tried too often, and as Throttled when the member has no wrong one left today. What the
 // member does by it, and the audit of a refusal, are the caller's.
 func (c *Core) tryCode(ctx context.Context, t otp.Ticket, d member.DomainID, id member.ID, typed secret.String) error {
-	return c.guess(ctx, d, id, c.spending(t, typed))
+	return c.tryCodeThen(ctx, t, d, id, typed, nil)
 }
+
+// tryCodeThen is tryCode with steps that are written in the batch of a right code; then is called anew when they conflict.
+func (c *Core) tryCodeThen(ctx context.Context, t otp.Ticket, d member.DomainID, id member.ID, typed secret.String, then afterwards) error {
+	return c.guess(ctx, d, id, c.spending(t, typed, then))
+}
+
+// afterwards gives the steps that a right code leads to; note is what its codeAsk said.
+type afterwards func(ctx context.Context, note string) ([]store.Op, error)
 
 // comparison says whether something short that somebody typed is right, and gives the steps that spend it. It is called
 // anew when their batch conflicts.
 type comparison func(ctx context.Context) (right bool, ops []store.Op, err error)
 
 // spending compares with the code that was sent. It is spent at once, outside the records: the second call answers the same.
-func (c *Core) spending(t otp.Ticket, typed secret.String) comparison {
+func (c *Core) spending(t otp.Ticket, typed secret.String, then afterwards) comparison {
 	var done, right bool
-	return func(ctx context.Context) (_ bool, _ []store.Op, err error) {
+	var note string
+	return func(ctx context.Context) (_ bool, ops []store.Op, err error) {
 		if !done {
-			right, err = c.codes.Spend(ctx, t, typed)
+			note, right, err = c.codes.Spend(ctx, t, typed)
 			done = err == nil
 		}
-		return right, nil, err
+		if right && then != nil {
+			ops, err = then(ctx, note)
+		}
+		return right, ops, err
 	}
 }
 
@@ -167,6 +180,10 @@ func (c *Core) guess(ctx context.Context, d member.DomainID, id member.ID, compa
 	}
 	for range changeTries {
 		right, ops, err := compare(ctx)
+		var denied *Denial
+		if errors.As(err, &denied) {
+			return err
+		}
 		if err != nil {
 			return broken("compare code", err)
 		}

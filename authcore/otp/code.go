@@ -63,12 +63,13 @@ type sent struct {
 	KeyID string    `json:"key_id"`
 	MAC   []byte    `json:"mac"`
 	Until time.Time `json:"until"`
+	Note  string    `json:"note,omitempty"`
 }
 
-// Issue makes a code for a ticket. The one that the ticket had is void.
-func (c *Codes) Issue(ctx context.Context, t Ticket) (secret.String, error) {
+// Issue makes a code for a ticket. The one that the ticket had is void. note is handed back to who spends it.
+func (c *Codes) Issue(ctx context.Context, t Ticket, note string) (secret.String, error) {
 	plain := random()
-	s := sent{ID: rand.Text()[:16], Until: c.Now().Add(For)}
+	s := sent{ID: rand.Text()[:16], Until: c.Now().Add(For), Note: note}
 	s.KeyID, s.MAC = c.Keys.MAC(macLabel, s.parts(t, plain)...)
 	p, err := json.Marshal(s)
 	if err != nil {
@@ -90,28 +91,28 @@ func (c *Codes) Drop(ctx context.Context, t Ticket) error {
 
 // Spend says whether typed is the code of the ticket, and spends it then: of many who come with the right one at the same
 // time one is answered true. Every call is one of the code's tries.
-func (c *Codes) Spend(ctx context.Context, t Ticket, typed secret.String) (bool, error) {
+func (c *Codes) Spend(ctx context.Context, t Ticket, typed secret.String) (note string, right bool, err error) {
 	p, err := c.Ephemeral.Get(ctx, t.key("sent"))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return false, fmt.Errorf("read code: %w", err)
+		return "", false, fmt.Errorf("read code: %w", err)
 	}
 	s := parse(p)
 	n, err := c.Ephemeral.Add(ctx, t.key("tries/"+s.ID), rand.Text()[:16], 2*For)
 	if err != nil {
-		return false, fmt.Errorf("count a try: %w", err)
+		return "", false, fmt.Errorf("count a try: %w", err)
 	}
-	right := c.is(s, t, typed)
+	right = c.is(s, t, typed)
 	if !right || n > Tries {
-		return false, nil
+		return "", false, nil
 	}
 	p, err = c.Ephemeral.Take(ctx, t.key("sent"))
 	if errors.Is(err, store.ErrNotFound) {
-		return false, nil // another request was faster
+		return "", false, nil // another request was faster
 	}
 	if err != nil {
-		return false, fmt.Errorf("spend code: %w", err)
+		return "", false, fmt.Errorf("spend code: %w", err)
 	}
-	return parse(p).ID == s.ID, nil // a new code came in between: both are void
+	return s.Note, parse(p).ID == s.ID, nil // a new code came in between: both are void
 }
 
 // parse reads what is kept; nothing is a code that no text matches.

@@ -25,7 +25,7 @@ func newCodes(t testing.TB) *Codes {
 
 func (c *Codes) issue(t testing.TB, k Ticket) secret.String {
 	t.Helper()
-	s, err := c.Issue(t.Context(), k)
+	s, err := c.Issue(t.Context(), k, "note")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,9 +34,12 @@ func (c *Codes) issue(t testing.TB, k Ticket) secret.String {
 
 func (c *Codes) spend(t testing.TB, k Ticket, typed string) bool {
 	t.Helper()
-	ok, err := c.Spend(t.Context(), k, secret.New(typed))
+	note, ok, err := c.Spend(t.Context(), k, secret.New(typed))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if ok && note != "note" {
+		t.Errorf("the note is %q", note)
 	}
 	return ok
 }
@@ -141,7 +144,7 @@ func TestCodeIsSpentOnce(t *testing.T) {
 		var right atomic.Int64
 		for range 100 {
 			wait.Go(func() {
-				if ok, err := c.Spend(context.Background(), one, code); ok && err == nil {
+				if _, ok, err := c.Spend(context.Background(), one, code); ok && err == nil {
 					right.Add(1)
 				}
 			})
