@@ -13,6 +13,10 @@ func (c *Core) names(ctx context.Context, d member.DomainID, id member.ID, kind,
 	if err != nil || m == nil || m.Status == member.Deleted && c.now().Sub(m.DeletedAt) >= member.RestorableFor {
 		return false, err
 	}
+	if issuer, ok := member.ClaimedProvider(kind); ok {
+		l, _, err := readDirect[member.ProviderLinks](ctx, c, member.ProviderLinksKey(d, id))
+		return l.Names(issuer, value), err
+	}
 	switch kind {
 	case member.ClaimPhone:
 		l, _, err := readDirect[member.PhoneLink](ctx, c, member.PhoneLinkKey(d, id))

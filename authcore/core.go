@@ -16,6 +16,7 @@ import (
 	"latchkey/authcore/lockout"
 	"latchkey/authcore/member"
 	"latchkey/authcore/notify"
+	"latchkey/authcore/oidc"
 	"latchkey/authcore/otp"
 	"latchkey/authcore/password"
 	"latchkey/authcore/secret"
@@ -45,6 +46,8 @@ type Options struct {
 	Senders map[notify.Channel]notify.Sender // ways out of the house; a channel without one is not offered
 	Codes   otp.Limits                       // on the one-time codes that leave it in an hour
 	Region  string                           // of mobile numbers typed without "+", like JP; empty: they need it
+
+	Providers func() []*oidc.Provider // that members may sign in with, as the configuration orders them; nil: none
 
 	// UserByID says of an upstream, by name, that it knows members by their ids and not by their primary addresses.
 	UserByID func(upstream string) bool

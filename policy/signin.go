@@ -61,6 +61,19 @@ func (s SignIn) Allows(way string) bool {
 	return ok && s.OIDC[name] == Allow
 }
 
+// KnownWay says whether the word is that of a way: one of the house, or of a provider that may have the name.
+func KnownWay(way string) bool {
+	switch way {
+	case WayLINE, WayPhone, WayQuick, WayPasskey:
+		return true
+	}
+	name, ok := cutOIDC(way)
+	return ok && ProviderName(name)
+}
+
+// ProviderName says whether an OpenID provider other than LINE may have the name.
+func ProviderName(name string) bool { return providerName.MatchString(name) && name != WayLINE }
+
 func cutOIDC(way string) (string, bool) {
 	if len(way) <= len(OIDCPrefix) || way[:len(OIDCPrefix)] != OIDCPrefix {
 		return "", false
@@ -91,7 +104,7 @@ func (s SignIn) validate(bad func(field, format string, a ...any)) {
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.OIDC)) {
-		if !providerName.MatchString(name) || name == WayLINE {
+		if !ProviderName(name) {
 			bad("sign_in.oidc", "%.32q is no name of a provider: small letters, digits and hyphens, and not %q", name, WayLINE)
 			continue
 		}

@@ -122,7 +122,7 @@ func (w *world) try(t *testing.T, r row, actor string) answer {
 	if id == "" {
 		id = "none"
 	}
-	path := strings.NewReplacer("{domain}", r.target, "{address}", target.address, "{id}", id).Replace(r.path)
+	path := strings.NewReplacer("{domain}", r.target, "{address}", target.address, "{id}", id, "{provider}", "line").Replace(r.path)
 	body, headers := request(r, by)
 	if r.variant == "csv" || r.variant == "jsonl" {
 		path += "?format=" + r.variant
@@ -133,22 +133,26 @@ func (w *world) try(t *testing.T, r row, actor string) answer {
 // request is a body that would be right for the row, were the actor allowed.
 func request(r row, by resident) (body any, headers []string) {
 	bodies := map[string]any{
-		"POST /sign-in":                                m{"login": by.address, "password": by.password},
-		"POST /sign-in/password":                       m{"ticket": "none", "new_password": "another-word-2"},
-		"POST /reauthenticate":                         m{"password": by.password},
-		"PUT /me/password":                             m{"current": by.password, "new": "another-word-2"},
-		"POST /me/app-passwords":                       m{"name": "Laptop"},
-		"PUT /me/app-passwords/option":                 m{"enabled": true},
-		"POST /me/api-tokens":                          m{"name": "Deploy", "scopes": []string{"read"}},
-		"POST /domains":                                m{"name": "third.example"},
-		"PATCH /domains/{domain} doors":                m{"doors": []string{"imap"}},
-		"PATCH /domains/{domain} closed":               m{"closed": true},
-		"PATCH /domains/{domain} created_at":           m{"created_at": "2019-01-01T00:00:00Z"},
-		"PATCH /domains/{domain} upstreams":            m{"upstreams": m{"imap": "test"}},
-		"POST /domains/{domain}/members":               m{"address": "fresh@" + r.target},
-		"POST /domains/{domain}/members administrator": m{"address": "fresh@" + r.target, "role": "administrator"},
-		"PATCH /members/{address}":                     m{"name": "New Name"},
-		"PATCH /members/{address} role":                m{"role": "administrator"},
+		"POST /sign-in":                                 m{"login": by.address, "password": by.password},
+		"POST /sign-in/password":                        m{"ticket": "none", "new_password": "another-word-2"},
+		"POST /reauthenticate":                          m{"password": by.password},
+		"PUT /me/password":                              m{"current": by.password, "new": "another-word-2"},
+		"POST /me/app-passwords":                        m{"name": "Laptop"},
+		"PUT /me/app-passwords/option":                  m{"enabled": true},
+		"POST /me/api-tokens":                           m{"name": "Deploy", "scopes": []string{"read"}},
+		"POST /domains":                                 m{"name": "third.example"},
+		"PATCH /domains/{domain} doors":                 m{"doors": []string{"imap"}},
+		"PATCH /domains/{domain} closed":                m{"closed": true},
+		"PATCH /domains/{domain} created_at":            m{"created_at": "2019-01-01T00:00:00Z"},
+		"PATCH /domains/{domain} upstreams":             m{"upstreams": m{"imap": "test"}},
+		"POST /domains/{domain}/members":                m{"address": "fresh@" + r.target},
+		"POST /domains/{domain}/members administrator":  m{"address": "fresh@" + r.target, "role": "administrator"},
+		"PATCH /members/{address}":                      m{"name": "New Name"},
+		"PUT /members/{address}/denied-ways":            m{"ways": []string{"line"}},
+		"POST /me/links/{provider}/callback":            m{"ticket": "none", "state": "none", "code": "none"},
+		"POST /sign-in/oidc/{provider}/callback":        m{"ticket": "none", "state": "none", "code": "none"},
+		"POST /reauthenticate/oidc/{provider}/callback": m{"ticket": "none", "state": "none", "code": "none"},
+		"PATCH /members/{address} role":                 m{"role": "administrator"},
 		"PUT /domains/{domain}/policy": m{
 			"password": m{"format": "letters_numbers", "min_length": 9, "expires_after_days": 0, "no_reuse_of_last": 1, "max_failures": 5,
 				"refuse_sequences": false, "refuse_common": true},

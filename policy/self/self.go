@@ -16,6 +16,7 @@ import (
 func Register(k *api.Kit) {
 	s := service{k.Core}
 	s.signIn(k)
+	s.providers(k)
 	s.appPasswords(k)
 	api.SignedIn(k, api.Operation{ID: "get-me", Method: http.MethodGet, Path: "/me", Tag: tag, Summary: "Who I am"}, s.me)
 	api.SignedIn(k, api.Operation{ID: "list-my-sessions", Method: http.MethodGet, Path: "/me/sessions", Tag: tag,
