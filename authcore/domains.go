@@ -209,7 +209,9 @@ func (c *Core) UpdateDomain(ctx context.Context, a Actor, name string, ch Domain
 		if err != nil {
 			return err
 		}
-		ops := []store.Op{member.PutOp(member.DomainKey(id), d, t.Revision), audit.Op(c.entry(a, target{tenant: t}, audit.DomainUpdate))}
+		entry := c.entry(a, target{tenant: t}, audit.DomainUpdate)
+		entry.Changes = audit.Changes(auditedDomain(*t.Domain), auditedDomain(d))
+		ops := []store.Op{member.PutOp(member.DomainKey(id), d, t.Revision), audit.Op(entry)}
 		if cut {
 			return c.revoke(ctx, Revocation{Domain: id}, ops...)
 		}
@@ -277,11 +279,20 @@ func (c *Core) SetPolicy(ctx context.Context, a Actor, name string, p policy.Pol
 	if m := p.Validate(t.Domain.BornRequired(c.o.Cutoff)); len(m) > 0 {
 		return 0, invalid(m...)
 	}
-	rev, err := c.records.Apply(ctx, member.Partition(t.Domain.ID), member.PutOp(member.PolicyKey(t.Domain.ID), p, ifRevision),
-		audit.Op(c.entry(a, target{tenant: t}, audit.PolicyUpdate)))
-	if errors.Is(err, store.ErrConflict) {
-		return 0, deny(RevisionMismatch, "the policy was changed meanwhile: read it again")
-	}
+	var rev int64
+	err = c.retry(func() error {
+		was, seen, err := c.dir.PolicyDirect(ctx, t.Domain.ID)
+		if err != nil {
+			return err
+		}
+		if ifRevision != store.AnyRevision && ifRevision != seen {
+			return deny(RevisionMismatch, "the policy was changed meanwhile: read it again")
+		}
+		entry := c.entry(a, target{tenant: t}, audit.PolicyUpdate)
+		entry.Changes = audit.Changes(was, p)
+		rev, err = c.records.Apply(ctx, member.Partition(t.Domain.ID), member.PutOp(member.PolicyKey(t.Domain.ID), p, seen), audit.Op(entry))
+		return err
+	}, func() error { return nil })
 	return rev, err
 }
 

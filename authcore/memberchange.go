@@ -3,6 +3,7 @@ package authcore
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	"latchkey/authcore/audit"
@@ -20,7 +21,9 @@ func (c *Core) changeMember(ctx context.Context, a Actor, t *target, action audi
 		if err := change(&m); err != nil {
 			return err
 		}
-		ops := []store.Op{member.PutOp(member.Key(t.domain(), m.ID), m, t.person.Revision), audit.Op(c.entry(a, *t, action))}
+		entry := c.entry(a, *t, action)
+		entry.Changes = memberChanges(*t.person.Member, m)
+		ops := []store.Op{member.PutOp(member.Key(t.domain(), m.ID), m, t.person.Revision), audit.Op(entry)}
 		ops = append(ops, administratorOps(t.domain(), m.ID, t.person.Member.Role, m.Role)...)
 		ops = append(ops, more...)
 		if m.AtDoors() != t.person.Member.AtDoors() {
@@ -55,7 +58,7 @@ func (c *Core) UpdateMember(ctx context.Context, a Actor, address string, ch Mem
 		return Profile{}, err
 	}
 	if ch.MustChange != nil {
-		if err := c.setMustChange(ctx, t, *ch.MustChange); err != nil {
+		if err := c.setMustChange(ctx, a, t, *ch.MustChange); err != nil {
 			return Profile{}, err
 		}
 	}
@@ -151,14 +154,16 @@ func (c *Core) notLast(ctx context.Context, a Actor, t target) ([]store.Op, erro
 	return []store.Op{unchanged(member.Key(t.domain(), others[0].ID), others[0].Revision)}, nil
 }
 
-func (c *Core) setMustChange(ctx context.Context, t target, must bool) error {
+func (c *Core) setMustChange(ctx context.Context, a Actor, t target, must bool) error {
 	key := password.Key(t.domain(), t.person.ID)
 	return c.retry(func() error {
 		p, rev, err := readDirect[password.Record](ctx, c, key)
 		if err != nil || p == nil || p.MustChange == must {
 			return err
 		}
+		entry := c.entry(a, t, audit.MemberUpdate)
+		entry.Changes = []audit.Change{{Field: "must_change_password", Before: strconv.FormatBool(p.MustChange), After: strconv.FormatBool(must)}}
 		p.MustChange = must
-		return c.apply(ctx, t.domain(), member.PutOp(key, p, rev))
+		return c.apply(ctx, t.domain(), member.PutOp(key, p, rev), audit.Op(entry))
 	}, func() error { return nil })
 }

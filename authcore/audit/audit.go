@@ -31,6 +31,7 @@ type Entry struct {
 	Credential string    `json:"credential,omitempty"`      // id
 	Name       string    `json:"credential_name,omitempty"`
 	Session    string    `json:"session,omitempty"`
+	Changes    []Change  `json:"changes,omitempty"` // of a policy, a domain, a member: field by field
 }
 
 // Action is one word out of a closed set.

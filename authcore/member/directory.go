@@ -72,6 +72,15 @@ func (s *savedPolicy) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// PolicyDirect answers a domain's policy and its revision past the cache, for a change that will be written over it.
+func (d *Directory) PolicyDirect(ctx context.Context, id DomainID) (policy.Policy, int64, error) {
+	p, rev, err := cache.ReadDirect[savedPolicy](ctx, d.Cache.Direct(), PolicyKey(id))
+	if err != nil || p == nil {
+		return policy.Default(), 0, err
+	}
+	return policy.Policy(*p), rev, nil
+}
+
 // Person finds who has the address. It reads the same records whether somebody has it or not.
 func (d *Directory) Person(ctx context.Context, domain DomainID, n Name) (Person, error) {
 	a, _, err := cache.Read[Address](ctx, d.Cache, AddressKey(domain, n))

@@ -76,13 +76,21 @@ func newCSV(w io.Writer) entries {
 	t := table{csv.NewWriter(w)}
 	t.UseCRLF = true
 	_ = t.Write([]string{"id", "time", "last", "count", "action", "reason", "detail", "actor", "target", "member_id", "door", "from", "agent",
-		"credential_kind", "credential", "credential_name", "session"}) // flush tells what went wrong
+		"credential_kind", "credential", "credential_name", "session", "changes"}) // flush tells what went wrong
 	return t
 }
 
 func (t table) write(e audit.Entry) error {
+	changes := ""
+	if len(e.Changes) > 0 {
+		p, err := json.Marshal(e.Changes)
+		if err != nil {
+			return err
+		}
+		changes = string(p)
+	}
 	row := []string{e.ID, stamp(e.Time), stamp(e.Last), strconv.Itoa(e.Count), string(e.Action), e.Reason, e.Detail, e.Actor, e.Target, e.MemberID,
-		e.Door, e.From, e.Agent, e.Kind, e.Credential, e.Name, e.Session}
+		e.Door, e.From, e.Agent, e.Kind, e.Credential, e.Name, e.Session, changes}
 	for i := range row {
 		row[i] = inert(row[i])
 	}
