@@ -18,6 +18,8 @@ import (
 type Client struct {
 	Addr  netip.Addr
 	Agent string // at most 200 bytes
+
+	TrustedBrowser secret.String // at a sign-in: the token that this browser was given to be spared the second step
 }
 
 // From is the client's address as it is shown and recorded.

@@ -2,7 +2,6 @@ package authcore
 
 import (
 	"context"
-	"errors"
 
 	"latchkey/authcore/apppass"
 	"latchkey/authcore/audit"
@@ -52,53 +51,6 @@ func (c *Core) profile(ctx context.Context, t target) (Profile, error) {
 	return p, nil
 }
 
-// Reauthenticate proves the actor anew and answers a new token for his session; the old one is over.
-func (c *Core) Reauthenticate(ctx context.Context, a Actor, sec secret.String) (SignInResult, error) {
-	if a.web == nil || a.isToken() {
-		return SignInResult{}, a.refusal(ownSecurity, a.Domain, a.Member, a.Role)
-	}
-	t := c.beginWeb(a.Client, a.Address, sec)
-	_, d, err := c.webVerify(ctx, t, a.Client)
-	if err != nil {
-		return SignInResult{}, err
-	}
-	if d.Reason != Allowed {
-		return SignInResult{}, c.refuseWeb(ctx, t, d)
-	}
-	if t.person.ID != a.Member {
-		return SignInResult{}, deny(NotSignedIn, "")
-	}
-	w := *a.web
-	now := c.now().UTC()
-	w.ConfirmedAt, w.UsedAt = now, now
-	return c.renew(ctx, a, w, c.webEntry(t.person.Member, a.Client, audit.Reauthenticate))
-}
-
-// renew puts a new token in the place of the actor's.
-func (c *Core) renew(ctx context.Context, a Actor, w session.Web, entry audit.Entry, more ...store.Op) (SignInResult, error) {
-	old, rev, err := readDirect[session.Web](ctx, c, session.WebKey(a.Domain, a.hash)) // its use may have been written since
-	if err != nil {
-		return SignInResult{}, err
-	}
-	if old == nil {
-		return SignInResult{}, deny(NotSignedIn, "")
-	}
-	token, ops := c.openWeb(a.Domain, w)
-	entry.Session = string(w.ID)
-	ops = append(ops, audit.Op(entry))
-	ops = append(ops, store.Op{Kind: store.Delete, Name: session.WebKey(a.Domain, a.hash).Name, IfRevision: rev})
-	ops = append(ops, more...)
-	err = c.revoke(ctx, Revocation{Domain: a.Domain, Member: a.Member}, ops...)
-	if errors.Is(err, store.ErrConflict) {
-		return SignInResult{}, deny(RevisionMismatch, "something changed meanwhile: try again")
-	}
-	if err != nil {
-		return SignInResult{}, broken("renew session", err)
-	}
-	fresh, err := c.Session(ctx, token, a.Client)
-	return SignInResult{State: SignedIn, Token: token, ExpiresAt: w.ExpiresAt, Actor: fresh}, err
-}
-
 // ChangePassword sets the actor's own new password after the current one. It ends every other session that the old one
 // opened, at the doors too, and answers a new token. deleteApps also deletes all app passwords.
 func (c *Core) ChangePassword(ctx context.Context, a Actor, current, next secret.String, deleteApps bool) (SignInResult, error) {
@@ -123,7 +75,10 @@ func (c *Core) ChangePassword(ctx context.Context, a Actor, current, next secret
 	}
 	w := *a.web
 	now := c.now().UTC()
-	w.ConfirmedAt, w.UsedAt, w.Epochs.Credential = now, now, set.epoch
+	w.UsedAt, w.Epochs.Credential = now, set.epoch
+	if !t.person.Member.TwoStepOn(t.tenant.Policy) {
+		w.ConfirmedAt = now // else a password alone would stand for both steps
+	}
 	more := append(set.ops, c.notice(t.person.Member, notify.Event{Kind: notify.PasswordChanged, At: now, From: a.From()})...)
 	if deleteApps {
 		apps, err := c.withoutApps(ctx, a.Domain, a.Member)

@@ -80,6 +80,24 @@ func (c *Core) EndSessions(ctx context.Context, a Actor, address string) error {
 	return err
 }
 
+// EndMySession ends one of the actor's own.
+func (c *Core) EndMySession(ctx context.Context, a Actor, id session.ID) error {
+	t, err := c.self(ctx, a)
+	if err != nil {
+		return err
+	}
+	return c.endSession(ctx, a, t, id)
+}
+
+// EndMySessions signs the actor out everywhere, on the web and at the doors.
+func (c *Core) EndMySessions(ctx context.Context, a Actor) error {
+	t, err := c.self(ctx, a)
+	if err != nil {
+		return err
+	}
+	return c.changeMember(ctx, a, &t, audit.SignOutEverywhere, func(m *member.Member) error { m.Epoch++; return nil })
+}
+
 func (c *Core) endSession(ctx context.Context, a Actor, t target, id session.ID) error {
 	entry := c.entry(a, t, audit.SessionEnd)
 	entry.Session = string(id)

@@ -74,6 +74,15 @@ func KnownWay(way string) bool {
 // ProviderName says whether an OpenID provider other than LINE may have the name.
 func ProviderName(name string) bool { return providerName.MatchString(name) && name != WayLINE }
 
+// Allowed lists the ways that are open, in a fixed order.
+func (s SignIn) Allowed() []string {
+	ways := []string{WayLINE, WayPhone, WayQuick, WayPasskey}
+	for _, name := range slices.Sorted(maps.Keys(s.OIDC)) {
+		ways = append(ways, OIDCPrefix+name)
+	}
+	return slices.DeleteFunc(ways, func(w string) bool { return !s.Allows(w) })
+}
+
 func cutOIDC(way string) (string, bool) {
 	if len(way) <= len(OIDCPrefix) || way[:len(OIDCPrefix)] != OIDCPrefix {
 		return "", false

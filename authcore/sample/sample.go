@@ -21,6 +21,9 @@ const (
 	Old = "old.example"
 )
 
+// Personal ends the personal e-mail address of who has one: behind his local part.
+const Personal = "@personal.example"
+
 // Person is one of them.
 type Person struct {
 	Address      string
@@ -91,6 +94,9 @@ func Make(ctx context.Context, c *authcore.Core, upstreams map[string]string) ([
 func (w wish) make(ctx context.Context, c *authcore.Core, a authcore.Actor) (Person, error) {
 	p := Person{Address: w.local + "@" + w.domain, Domain: w.domain, Role: w.role, State: w.local, Account: password.NewTemporary()}
 	n := authcore.NewMember{Address: p.Address, Role: w.role, Password: p.Account, TwoStep: w.twoStep}
+	if w.twoStep {
+		n.Contacts = []member.Contact{{Kind: member.Email, Value: w.local + Personal, Verified: true}}
+	}
 	if w.role == "" {
 		p.Role = member.RoleMember
 	}

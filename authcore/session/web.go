@@ -12,6 +12,7 @@ import (
 	"latchkey/authcore/member"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/store"
+	"latchkey/policy"
 )
 
 // Web is a session on the web or the API, kept under the hash of its token.
@@ -25,12 +26,13 @@ type Web struct {
 	ConfirmedAt time.Time         `json:"confirmed_at"` // sign-in or re-authentication: the ten minutes count from here
 	UsedAt      time.Time         `json:"used_at"`      // written at most every UsedEvery
 	ExpiresAt   time.Time         `json:"expires_at"`
+	IdleFor     time.Duration     `json:"idle_for,omitempty"` // it ends so long after its last use; zero: WebIdle
 	From        string            `json:"from,omitempty"`
 	Agent       string            `json:"agent,omitempty"`
 	Epochs      member.Epochs     `json:"epochs"` // Domain, Member, and the account password's as Credential
 }
 
-// Lifetimes of web sessions until the policy sets them.
+// Lifetimes of web sessions where no policy set them.
 const (
 	WebFor       = 30 * 24 * time.Hour
 	WebIdle      = 7 * 24 * time.Hour
@@ -86,7 +88,17 @@ func Hash(t secret.String) string {
 
 // Live says whether the session may be used now, its epochs aside.
 func (w *Web) Live(now time.Time) bool {
-	return now.Before(w.ExpiresAt) && (w.Name != "" || now.Sub(w.UsedAt) < WebIdle)
+	idle := w.IdleFor
+	if idle <= 0 {
+		idle = WebIdle
+	}
+	return now.Before(w.ExpiresAt) && (w.Name != "" || now.Sub(w.UsedAt) < idle)
+}
+
+// Lasts gives the session the lifetimes of a policy, which it keeps whatever becomes of the policy.
+func (w *Web) Lasts(p policy.Sessions) {
+	w.ExpiresAt = w.CreatedAt.AddDate(0, 0, p.AbsoluteDays)
+	w.IdleFor = time.Duration(p.IdleHours) * time.Hour
 }
 
 // Confirmed says whether the member proved himself within the last ten minutes.

@@ -124,6 +124,9 @@ func (w *world) try(t *testing.T, r row, actor string) answer {
 	}
 	path := strings.NewReplacer("{domain}", r.target, "{address}", target.address, "{id}", id, "{provider}", "line").Replace(r.path)
 	body, headers := request(r, by)
+	if r.path == "/sign-in/ways" {
+		path += "?domain=old.example"
+	}
 	if r.variant == "csv" || r.variant == "jsonl" {
 		path += "?format=" + r.variant
 	}
@@ -135,6 +138,11 @@ func request(r row, by resident) (body any, headers []string) {
 	bodies := map[string]any{
 		"POST /sign-in":                                 m{"login": by.address, "password": by.password},
 		"POST /sign-in/password":                        m{"ticket": "none", "new_password": "another-word-2"},
+		"POST /sign-in/two-step/send":                   m{"ticket": "none", "method": "email"},
+		"POST /sign-in/two-step":                        m{"ticket": "none", "method": "email", "code": "000000"},
+		"POST /sign-in/enrolment/send":                  m{"ticket": "none", "method": "email", "contact": "a@b.example"},
+		"POST /sign-in/enrolment/totp":                  m{"ticket": "none"},
+		"POST /sign-in/enrolment":                       m{"ticket": "none", "method": "email", "code": "000000"},
 		"POST /reauthenticate":                          m{"password": by.password},
 		"PUT /me/password":                              m{"current": by.password, "new": "another-word-2"},
 		"POST /me/app-passwords":                        m{"name": "Laptop"},

@@ -19,8 +19,7 @@ func Register(k *api.Kit) {
 	s.providers(k)
 	s.appPasswords(k)
 	api.SignedIn(k, api.Operation{ID: "get-me", Method: http.MethodGet, Path: "/me", Tag: tag, Summary: "Who I am"}, s.me)
-	api.SignedIn(k, api.Operation{ID: "list-my-sessions", Method: http.MethodGet, Path: "/me/sessions", Tag: tag,
-		Summary: "What I am signed in to"}, s.sessions)
+	s.mySessions(k)
 	api.SignedIn(k, api.Operation{ID: "list-my-messages", Method: http.MethodGet, Path: "/me/messages", Tag: tag,
 		Summary: "What happened to my account, newest first"}, s.messages)
 }
@@ -36,14 +35,6 @@ func (s service) me(ctx context.Context, a authcore.Actor, _ *struct{}) (*api.Re
 		return nil, err
 	}
 	return &api.Reply[api.Member]{Body: api.MemberOf(p)}, nil
-}
-
-func (s service) sessions(ctx context.Context, a authcore.Actor, _ *struct{}) (*api.Reply[api.List[api.Session]], error) {
-	l, err := s.core.MySessions(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	return api.SessionsOf(l), nil
 }
 
 func (s service) messages(ctx context.Context, a authcore.Actor, in *struct{ api.Page }) (*api.Reply[api.List[notify.Message]], error) {

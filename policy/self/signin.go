@@ -18,6 +18,9 @@ func (s service) signIn(k *api.Kit) {
 		Summary: "Begin to sign in with the account password"}, s.begin)
 	api.Open(k, api.Operation{ID: "sign-in-password", Method: http.MethodPost, Path: "/sign-in/password", Tag: signInTag,
 		Summary: "Set the new password that a sign-in asked for"}, s.newPassword)
+	s.steps(k)
+	api.SignedIn(k, api.Operation{ID: "list-reauthentication-ways", Method: http.MethodGet, Path: "/reauthenticate", Tag: signInTag,
+		Summary: "The ways by which I may prove once more who I am"}, s.confirmWays)
 	api.SignedIn(k, api.Operation{ID: "reauthenticate", Method: http.MethodPost, Path: "/reauthenticate", Tag: signInTag,
 		Summary: "Prove once more who I am; answers a new token in the place of the old one"}, s.reauthenticate)
 	api.SignedIn(k, api.Operation{ID: "sign-out", Method: http.MethodPost, Path: "/sign-out", Tag: signInTag, Summary: "End this session"}, s.signOut)
@@ -27,16 +30,41 @@ func (s service) signIn(k *api.Kit) {
 
 // Result is what a step of a sign-in came to.
 type Result struct {
-	State     string      `json:"state" enum:"signed_in,password_change_required,two_step_required" doc:"Which step comes next"`
+	State     string      `json:"state" enum:"signed_in,two_step_required,password_change_required,two_step_enrolment_required" doc:"Which step comes next"`
 	Token     string      `json:"token,omitempty" doc:"With signed_in: for Authorization: Bearer"`
 	ExpiresAt time.Time   `json:"expires_at,omitzero" doc:"Of the token, or of the ticket"`
 	Member    *api.Member `json:"member,omitempty" doc:"With signed_in"`
-	Ticket    string      `json:"ticket,omitempty" doc:"For the next step, once"`
+	Ticket    string      `json:"ticket,omitempty" doc:"For the next step, once, within ten minutes and from where the sign-in began"`
+	Methods   []Method    `json:"methods,omitempty" nullable:"false" doc:"With two_step_required: any one of them"`
+	Enrol     []string    `json:"enrol,omitempty" nullable:"false" enum:"email,mobile,totp" doc:"With two_step_enrolment_required: any one of these kinds"`
+	Trusted   *Trusted    `json:"trusted_browser,omitempty" doc:"With signed_in, where it was asked for and the policy allows it"`
+}
+
+// Method is one method for the second step.
+type Method struct {
+	Method string `json:"method" enum:"email,mobile,totp,recovery_code,passkey"`
+	ID     string `json:"id,omitempty" doc:"Of email and mobile: which, to ask for a code"`
+	To     string `json:"to,omitempty" example:"a•••@e•••.org" doc:"Of email and mobile: as much as its owner knows it by"`
+}
+
+// Trusted is what a browser shows at its next sign-in, to be spared the second step.
+type Trusted struct {
+	Token     string    `json:"token" doc:"Shown once; trusted_browser of the next sign-ins"`
+	ExpiresAt time.Time `json:"expires_at"`
 }
 
 // result shows r. Only a finished sign-in has a token.
 func (s service) result(ctx context.Context, r authcore.SignInResult) (*api.Reply[Result], error) {
 	v := Result{State: string(r.State), ExpiresAt: r.ExpiresAt, Ticket: r.Ticket.Reveal()}
+	for _, m := range r.Methods {
+		v.Methods = append(v.Methods, Method{Method: string(m.Kind), ID: m.ID, To: m.To})
+	}
+	for _, m := range r.Enrollable {
+		v.Enrol = append(v.Enrol, string(m))
+	}
+	if !r.Trust.Empty() {
+		v.Trusted = &Trusted{Token: r.Trust.Reveal(), ExpiresAt: r.TrustUntil}
+	}
 	if r.State == authcore.SignedIn {
 		p, err := s.core.Me(ctx, r.Actor)
 		if err != nil {
@@ -52,15 +80,27 @@ type credentials struct {
 	Body struct {
 		Login    string `json:"login" maxLength:"1024" doc:"An address or an alias"`
 		Password typed  `json:"password" maxLength:"1024"`
+		TrustedBrowser
 	} `nameHint:"PasswordSignIn"`
 }
 
 func (s service) begin(ctx context.Context, c authcore.Client, in *credentials) (*api.Reply[Result], error) {
-	r, err := s.core.SignIn(ctx, c, in.Body.Login, in.Body.Password)
+	r, err := s.core.SignIn(ctx, in.Body.client(c), in.Body.Login, in.Body.Password)
 	if err != nil {
 		return nil, err
 	}
 	return s.result(ctx, r)
+}
+
+// TrustedBrowser is a part of every request that proves a first factor. It is exported because huma looks into exported
+// fields alone.
+type TrustedBrowser struct {
+	Token typed `json:"trusted_browser,omitempty" maxLength:"200" doc:"What this browser was given to be spared the second step"`
+}
+
+func (b TrustedBrowser) client(c authcore.Client) authcore.Client {
+	c.TrustedBrowser = b.Token
+	return c
 }
 
 type passwordStep struct {
@@ -90,6 +130,19 @@ func (s service) reauthenticate(ctx context.Context, a authcore.Actor, in *proof
 		return nil, err
 	}
 	return s.result(ctx, r)
+}
+
+// Ways are first factors, by the names that policies have for them.
+type Ways struct {
+	Ways []string `json:"ways" nullable:"false" example:"[\"password\",\"line\",\"oidc.acme\"]" doc:"password, line, phone, quick, passkey, or oidc. and the name of a provider"`
+}
+
+func (s service) confirmWays(ctx context.Context, a authcore.Actor, _ *struct{}) (*api.Reply[Ways], error) {
+	l, err := s.core.ReauthenticationWays(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return &api.Reply[Ways]{Body: Ways{Ways: l}}, nil
 }
 
 func (s service) signOut(ctx context.Context, a authcore.Actor, _ *struct{}) (*api.None, error) {
