@@ -80,11 +80,11 @@ func (c *Core) createMember(ctx context.Context, a Actor, t *member.Tenant, m me
 		shown = typed
 	}
 	d := t.Domain.ID
-	set, err := c.newPassword(ctx, d, member.Person{ID: m.ID}, typed, wishes{temporary: n.Password.Empty(), setAt: n.PasswordSetAt})
+	m.Addresses = texts(names)
+	set, err := c.newPassword(ctx, d, member.Person{ID: m.ID, Member: &m}, typed, wishes{temporary: n.Password.Empty(), setAt: n.PasswordSetAt})
 	if err != nil {
 		return Profile{}, secret.String{}, err
 	}
-	m.Addresses = texts(names)
 	for range changeTries {
 		ops, err := c.addressOps(ctx, d, m.ID, nil, names, n.ConfirmReuse)
 		if err != nil {

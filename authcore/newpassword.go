@@ -23,16 +23,20 @@ type setting struct {
 
 // wishes are what is not usual about a new password.
 type wishes struct {
-	temporary bool      // an administrator hands it out
+	temporary bool      // an administrator hands it out: it is random, and no rule is asked
 	setAt     time.Time // an import says when; zero: now
 	resetBy   string    // the kind of contact whose code stands in for the password that was forgotten
 }
 
-// newPassword checks a password against every rule at once and hashes it.
+// newPassword checks a password against every rule at once and hashes it. It takes one slot, and in it a hash for each
+// kept password that the policy compares with, one for a temporary password, and one for the new one: seven at most.
 func (c *Core) newPassword(ctx context.Context, d member.DomainID, p member.Person, typed secret.String, w wishes) (setting, error) {
 	t, err := c.dir.TenantByID(ctx, d)
 	if err != nil {
 		return setting{}, err
+	}
+	if t == nil {
+		return setting{}, deny(NotFound, "")
 	}
 	prepared, ok := password.Prepare(typed)
 	if !ok {
@@ -42,10 +46,6 @@ func (c *Core) newPassword(ctx context.Context, d member.DomainID, p member.Pers
 	if err != nil {
 		return setting{}, err
 	}
-	broken := t.Policy.Password.Check(prepared.Reveal())
-	if len(broken) > 0 && !w.temporary {
-		return setting{}, rulesBroken(broken)
-	}
 	slot, err := c.hasher.Acquire(ctx)
 	if errors.Is(err, password.ErrBusy) {
 		return setting{}, denyReason(Throttled, retryBroken)
@@ -54,28 +54,60 @@ func (c *Core) newPassword(ctx context.Context, d member.DomainID, p member.Pers
 		return setting{}, err
 	}
 	defer slot.Release()
-	if old != nil && old.Temporary {
-		same, err := slot.Verify(old.Hash, prepared)
-		if err != nil {
-			return setting{}, fmt.Errorf("temporary password of member %s: %w", p.ID, err)
-		}
-		if same {
-			return setting{}, rulesBroken([]policy.Rule{policy.SameAsCurrent})
+	if !w.temporary {
+		if err := refused(slot, t.Policy.Password, p, old, prepared); err != nil {
+			return setting{}, err
 		}
 	}
-	hash := slot.Hash(prepared)
-	if w.setAt.IsZero() {
-		w.setAt = c.now()
-	}
-	next := old.Next(hash, w.setAt)
-	if w.temporary {
-		next = old.NextTemporary(hash, c.now())
-	}
-	next.ResetBy = w.resetBy
+	next := c.nextPassword(slot, old, prepared, w)
 	return setting{epoch: next.Epoch, ops: []store.Op{
 		member.PutOp(password.Key(d, p.ID), next, rev),
 		{Kind: store.Delete, Name: lockout.Key(d, p.ID).Name, IfRevision: store.AnyRevision},
 	}}, nil
+}
+
+func (c *Core) nextPassword(slot *password.Slot, old *password.Record, prepared secret.String, w wishes) password.Record {
+	if w.temporary {
+		return old.NextTemporary(slot.Hash(prepared), c.now())
+	}
+	if w.setAt.IsZero() {
+		w.setAt = c.now()
+	}
+	next := old.Next(slot.Hash(prepared), w.setAt)
+	next.ResetBy = w.resetBy
+	return next
+}
+
+// refused names every rule that a new password of p breaks, those on the passwords before it too, whatever else is wrong.
+func refused(slot *password.Slot, rules policy.Password, p member.Person, old *password.Record, prepared secret.String) error {
+	var names []string
+	if p.Member != nil {
+		names = p.Member.Addresses
+	}
+	broken := rules.Check(prepared.Reveal(), names...)
+	for _, hash := range old.Last(rules.NoReuseOfLast) {
+		same, err := slot.Verify(hash, prepared)
+		if err != nil {
+			return fmt.Errorf("a kept password of member %s: %w", p.ID, err)
+		}
+		if same {
+			broken = append(broken, policy.Reused)
+			break
+		}
+	}
+	if old != nil && old.Temporary {
+		same, err := slot.Verify(old.Hash, prepared)
+		if err != nil {
+			return fmt.Errorf("temporary password of member %s: %w", p.ID, err)
+		}
+		if same {
+			broken = append(broken, policy.SameAsCurrent)
+		}
+	}
+	if len(broken) > 0 {
+		return rulesBroken(broken)
+	}
+	return nil
 }
 
 func rulesBroken(rules []policy.Rule) error {

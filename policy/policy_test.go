@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -121,5 +122,128 @@ func TestCheckNamesEveryRule(t *testing.T) {
 		if got := c.policy.Check(c.password); !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
 		}
+	}
+}
+
+// The bounds of every field of the help page "Password policies".
+func TestPasswordFieldsByTheirBounds(t *testing.T) {
+	set := func(change func(*Password)) Policy {
+		p := Default()
+		change(&p.Password)
+		return p
+	}
+	for _, c := range []struct {
+		field string
+		good  []Policy
+		bad   []Policy
+	}{
+		{"password.format",
+			[]Policy{set(func(p *Password) { p.Format = LettersNumbers }), set(func(p *Password) { p.Format = LettersNumbersSpecial })},
+			[]Policy{set(func(p *Password) { p.Format = "" }), set(func(p *Password) { p.Format = "anything" })}},
+		{"password.min_length",
+			[]Policy{set(func(p *Password) { p.MinLength = 8 }), set(func(p *Password) { p.MinLength = 20 })},
+			[]Policy{set(func(p *Password) { p.MinLength = 7 }), set(func(p *Password) { p.MinLength = 21 })}},
+		{"password.expires_after_days",
+			[]Policy{set(func(p *Password) { p.ExpiresAfterDays = 0 }), set(func(p *Password) { p.ExpiresAfterDays = 30 }), set(func(p *Password) { p.ExpiresAfterDays = 60 }),
+				set(func(p *Password) { p.ExpiresAfterDays = 90 }), set(func(p *Password) { p.ExpiresAfterDays = 180 }), set(func(p *Password) { p.ExpiresAfterDays = 365 })},
+			[]Policy{set(func(p *Password) { p.ExpiresAfterDays = -1 }), set(func(p *Password) { p.ExpiresAfterDays = 31 }), set(func(p *Password) { p.ExpiresAfterDays = 366 })}},
+		{"password.no_reuse_of_last",
+			[]Policy{set(func(p *Password) { p.NoReuseOfLast = 0 }), set(func(p *Password) { p.NoReuseOfLast = 1 }), set(func(p *Password) { p.NoReuseOfLast = 5 })},
+			[]Policy{set(func(p *Password) { p.NoReuseOfLast = -1 }), set(func(p *Password) { p.NoReuseOfLast = 6 })}},
+		{"password.max_failures",
+			[]Policy{set(func(p *Password) { p.MaxFailures = 0 }), set(func(p *Password) { p.MaxFailures = 3 }), set(func(p *Password) { p.MaxFailures = 20 })},
+			[]Policy{set(func(p *Password) { p.MaxFailures = 1 }), set(func(p *Password) { p.MaxFailures = 2 }), set(func(p *Password) { p.MaxFailures = 21 }), set(func(p *Password) { p.MaxFailures = -1 })}},
+	} {
+		for i, p := range c.good {
+			if m := p.Validate(false); len(m) > 0 {
+				t.Errorf("%s, good value %d: %v", c.field, i, m)
+			}
+		}
+		for i, p := range c.bad {
+			if m := p.Validate(false); len(m) != 1 || m[0].Field != c.field {
+				t.Errorf("%s, bad value %d: got %v, want one mistake there", c.field, i, m)
+			}
+		}
+	}
+}
+
+func TestLengthBoundaries(t *testing.T) {
+	for n := MinLengthLow; n <= MinLengthHigh; n++ {
+		p := Password{Format: LettersNumbers, MinLength: n}
+		enough := "1" + strings.Repeat("é", n-2) + "a"
+		if got := p.Check(enough); len(got) > 0 {
+			t.Errorf("%d of %d: %v", n, n, got)
+		}
+		if got := p.Check(enough[1:] + ""); !slices.Contains(got, TooShort) {
+			t.Errorf("%d of %d: got %v, want too short", n-1, n, got)
+		}
+	}
+}
+
+func TestRefuseSequences(t *testing.T) {
+	for password, want := range map[string]bool{
+		"aaa": true, "abc": true, "321": true, "xaaay": true, "AbC": true, "cBa": true, "000": true, "789": true, "!!!": true, "ééé": true, "aabc": true,
+		"aab": false, "ab1": false, "aba": false, "121": false, "ace": false, "135": false, "890": false, "yza": false, "a1b2c3": false, "": false, "ab": false,
+		"９９９": true, "@ab": false, "/01": false, "abd": false, "9:;": false, "xyz": true, "2109": true, "aAa": true, "かきく": false,
+	} {
+		p := Password{RefuseSequences: true}
+		if got := slices.Contains(p.Check(password), HasSequence); got != want {
+			t.Errorf("%q: got %v, want %v", password, got, want)
+		}
+		if slices.Contains((Password{}).Check(password), HasSequence) {
+			t.Errorf("%q: refused where sequences are allowed", password)
+		}
+	}
+}
+
+func TestRefuseCommon(t *testing.T) {
+	lines := strings.Split(strings.TrimSuffix(common, "\n"), "\n")
+	if len(lines) < 10_000 || !slices.IsSorted(lines) {
+		t.Fatalf("%d lines, sorted %v", len(lines), slices.IsSorted(lines))
+	}
+	for _, l := range lines {
+		if !isCommon(l) {
+			t.Fatalf("%q is on the list and not found", l)
+		}
+		if len([]rune(l)) < MinLengthLow || l != strings.ToLower(l) {
+			t.Fatalf("%q does not belong on the list", l)
+		}
+	}
+	names := []string{"bob@old.example", "al@old.example", "roberta.smith@old.example"}
+	for _, c := range []struct {
+		password string
+		want     []Rule
+	}{
+		{"password1", []Rule{TooCommon}},
+		{"PassWord1", []Rule{TooCommon}},
+		{"qwerty123", []Rule{TooCommon}},
+		{"password1 of mine", nil},
+		{"passwor", []Rule{TooShort, NeedsDigit}},
+		{"a bob in the sea 7", []Rule{HoldsName}},
+		{"a BOB in the sea 7", []Rule{HoldsName}},
+		{"a bo in the sea 7", nil},
+		{"always 7 hills", nil}, // "al" is too short to be looked for
+		{"7 al@old.example", []Rule{HoldsName}},
+		{"Roberta.Smith1", []Rule{HoldsName}},
+		{"roberta smith 1", nil},
+		{"!!!!!!!!!", []Rule{NeedsLetter, NeedsDigit}},
+		{"\uffff password 1", nil},
+	} {
+		p := Password{Format: LettersNumbers, MinLength: 8, RefuseCommon: true}
+		if got := p.Check(c.password, names...); !slices.Equal(got, c.want) {
+			t.Errorf("%q: got %v, want %v", c.password, got, c.want)
+		}
+		p.RefuseCommon = false
+		if got := p.Check(c.password, names...); slices.Contains(got, TooCommon) || slices.Contains(got, HoldsName) {
+			t.Errorf("%q: got %v where common ones are allowed", c.password, got)
+		}
+	}
+}
+
+func TestEveryRuleAtOnce(t *testing.T) {
+	p := Password{Format: LettersNumbersSpecial, MinLength: 20, RefuseSequences: true, RefuseCommon: true}
+	want := []Rule{TooShort, NeedsLetter, NeedsSpecial, HasSequence, TooCommon, HoldsName}
+	if got := p.Check("12345678", "12345@old.example"); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

@@ -85,6 +85,19 @@ func (r *Record) NextTemporary(hash string, now time.Time) Record {
 	return n
 }
 
+// Last answers the hashes of the last n passwords that the member set, the current one first. A temporary one is none of
+// them: he never set it.
+func (r *Record) Last(n int) []string {
+	if r == nil {
+		return nil
+	}
+	l := r.Previous
+	if r.Hash != "" && !r.Temporary {
+		l = append([]string{r.Hash}, l...)
+	}
+	return l[:min(len(l), n)]
+}
+
 // Prepare makes of what was typed what is hashed: PRECIS OpaqueString (RFC 8265 section 4.2). False when it cannot be a
 // password, which is then simply wrong.
 func Prepare(typed secret.String) (secret.String, bool) {
