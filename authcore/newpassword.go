@@ -68,7 +68,7 @@ func (c *Core) newPassword(ctx context.Context, d member.DomainID, p member.Pers
 
 func (c *Core) nextPassword(slot *password.Slot, old *password.Record, prepared secret.String, w wishes) password.Record {
 	if w.temporary {
-		return old.NextTemporary(slot.Hash(prepared), c.now())
+		return old.NextTemporary(slot.HashRandom(prepared), c.now())
 	}
 	if w.setAt.IsZero() {
 		w.setAt = c.now()

@@ -78,6 +78,9 @@ func (c *Core) verify(ctx context.Context, k check) (verdict, error) {
 		}
 	}
 	right, err := hashed(slot, s)
+	if err == nil && s.counts && s.preparedOK {
+		s.anew = slot.Again(s.account.Hash, s.prepared, right)
+	}
 	slot.Release()
 	if err != nil {
 		return verdict{}, err
@@ -104,6 +107,7 @@ type settling struct {
 	others     []store.Op // for a slowed or suspended administrator: that the others stay as they were seen
 	prepared   secret.String
 	preparedOK bool
+	anew       string // the hash that takes the place of an old one, with a right password
 }
 
 // load reads the records themselves: they may have changed while the lease was waited for.
@@ -215,7 +219,7 @@ func (c *Core) outcome(ctx context.Context, s *settling, right bool) (verdict, [
 	d, now := s.tenant.Domain.ID, c.now()
 	ops := []store.Op{s.lease.Settle()}
 	if right {
-		ops = append(ops, unchanged(member.Key(d, s.person.ID), s.person.Revision), unchanged(password.Key(d, s.person.ID), s.accountRevision))
+		ops = append(ops, unchanged(member.Key(d, s.person.ID), s.person.Revision), s.passwordOp())
 		if next, changed := s.failures.Right(s.caseNow(now)); changed {
 			ops = append(ops, member.PutOp(lockout.Key(d, s.subject), next, s.revision))
 		}
@@ -235,6 +239,16 @@ func (c *Core) outcome(ctx context.Context, s *settling, right bool) (verdict, [
 		ops = append(ops, c.toAdministrators(ctx, s.tenant.Domain.ID, notify.Event{Kind: notify.GuessingSlowed, Address: s.person.Member.Address(), From: s.from, At: now})...)
 	}
 	return verdict{}, ops, nil
+}
+
+// passwordOp holds that the right password is still the member's, and keeps a hash of today's cost in the place of an old
+// one. A right password alone costs that one hash more.
+func (s *settling) passwordOp() store.Op {
+	k := password.Key(s.tenant.Domain.ID, s.person.ID)
+	if s.anew == "" {
+		return unchanged(k, s.accountRevision)
+	}
+	return member.PutOp(k, s.account.Upgraded(s.anew), s.accountRevision)
 }
 
 // failurePrint names a wrong password among those of a member, or of the names that share a shadow.

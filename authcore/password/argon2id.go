@@ -76,7 +76,7 @@ func NewHasher(p Params, slots int) *Hasher {
 	return h
 }
 
-// Hashes counts the hashes computed, dummies included.
+// Hashes counts the slow hashes computed, dummies included.
 func (h *Hasher) Hashes() int64 { return h.hashes.Load() }
 
 // InUse answers how many slots are taken and how many attempts wait for one.
@@ -121,9 +121,42 @@ func (s *Slot) Hash(prepared secret.String) string {
 	return encode(s.h.params, salt, s.h.key(s.h.params, prepared, salt, keyBytes))
 }
 
-// Verify says whether the prepared secret is the one that phc was made of; an error says that phc is no hash of ours.
-func (s *Slot) Verify(phc string, prepared secret.String) (bool, error) {
-	p, salt, want, err := decode(phc)
+// quick is the cost of a random password's hash: a slow one would add nothing to its 85 bits.
+func quick() Params { return Params{MemoryKiB: 64, Time: 1, Threads: 1} }
+
+// HashRandom is Hash for a password that NewTemporary made, and costs nearly nothing.
+func (s *Slot) HashRandom(prepared secret.String) string {
+	salt := make([]byte, saltBytes)
+	_, _ = rand.Read(salt)
+	return encode(quick(), salt, s.h.key(quick(), prepared, salt, keyBytes))
+}
+
+// Again hashes a verified password anew where its hash is not what Hash makes now: of another server, of a random
+// password, or of other parameters. It answers nothing where the old one is good, or the password was wrong. Hashes whose
+// cost is not ours cost one of ours beside, right or wrong, so that they never answer faster than an unknown name.
+func (s *Slot) Again(hash string, prepared secret.String, right bool) string {
+	p, _, _, err := decode(hash)
+	ours := err == nil && p != quick()
+	if p == s.h.params || ours && !right {
+		return ""
+	}
+	if next := s.Hash(prepared); right {
+		return next
+	}
+	return ""
+}
+
+// Verify says whether the prepared secret is the one that hash was made of; an error says that it is no hash that is known.
+func (s *Slot) Verify(hash string, prepared secret.String) (bool, error) {
+	if !strings.HasPrefix(hash, "$argon2id$") {
+		verify, err := parseForeign(hash)
+		if err != nil {
+			return false, err
+		}
+		s.h.hashes.Add(1)
+		return verify(prepared.Reveal())
+	}
+	p, salt, want, err := decode(hash)
 	if err != nil {
 		return false, err
 	}
@@ -137,7 +170,9 @@ func (s *Slot) Dummy(prepared secret.String) {
 }
 
 func (h *Hasher) key(p Params, prepared secret.String, salt []byte, n uint32) []byte {
-	h.hashes.Add(1)
+	if p == h.params || p != quick() {
+		h.hashes.Add(1)
+	}
 	return argon2.IDKey([]byte(prepared.Reveal()), salt, p.Time, p.MemoryKiB, p.Threads, n)
 }
 

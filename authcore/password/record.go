@@ -85,6 +85,13 @@ func (r *Record) NextTemporary(hash string, now time.Time) Record {
 	return n
 }
 
+// Upgraded is the record with another hash of the same password: nothing else changes, so no session ends.
+func (r *Record) Upgraded(hash string) Record {
+	n := *r
+	n.Hash = hash
+	return n
+}
+
 // Last answers the hashes of the last n passwords that the member set, the current one first. A temporary one is none of
 // them: he never set it.
 func (r *Record) Last(n int) []string {
