@@ -26,8 +26,9 @@ type NewMember struct {
 	ConfirmReuse bool // the address was a deleted member's: the new one inherits nothing
 	// Password sets the account password instead of a temporary one; commands and imports only.
 	Password      secret.String
-	PasswordSetAt time.Time // of Password; zero: now
-	TwoStep       bool      // commands and imports only
+	PasswordHash  secret.String // of an account password that the member has elsewhere and keeps, as password.ParseHash takes it; the same
+	PasswordSetAt time.Time     // of either; zero: now
+	TwoStep       bool          // commands and imports only
 }
 
 // MemberChange is a partial change; nil leaves a field as it is.
@@ -50,15 +51,34 @@ const (
 
 // CreateMember makes a member and answers the temporary password, to be shown once; it is empty where n carries one.
 func (c *Core) CreateMember(ctx context.Context, a Actor, domain string, n NewMember) (Profile, secret.String, error) {
-	t, err := c.domainFor(ctx, a, domain, changeDomain)
+	t, m, names, err := c.takeMember(ctx, a, domain, &n)
 	if err != nil {
 		return Profile{}, secret.String{}, err
+	}
+	return c.createMember(ctx, a, t, m, names, n)
+}
+
+// CheckNewMember says whether CreateMember would make the member, and makes nobody.
+func (c *Core) CheckNewMember(ctx context.Context, a Actor, domain string, n NewMember) error {
+	t, m, names, err := c.takeMember(ctx, a, domain, &n)
+	if err != nil {
+		return err
+	}
+	_, err = c.addressOps(ctx, t.Domain.ID, m.ID, nil, names, n.ConfirmReuse)
+	return err
+}
+
+// takeMember checks what is asked for, and makes the hash what a record keeps.
+func (c *Core) takeMember(ctx context.Context, a Actor, domain string, n *NewMember) (*member.Tenant, member.Member, []member.Name, error) {
+	t, err := c.domainFor(ctx, a, domain, changeDomain)
+	if err != nil {
+		return nil, member.Member{}, nil, err
 	}
 	if n.Role == "" {
 		n.Role = member.RoleMember
 	}
-	if !a.command && (!n.Password.Empty() || n.TwoStep) {
-		return Profile{}, secret.String{}, deny(Forbidden, "")
+	if !a.command && (!n.Password.Empty() || !n.PasswordHash.Empty() || n.TwoStep) {
+		return nil, member.Member{}, nil, deny(Forbidden, "")
 	}
 	m := member.Member{ID: member.NewID(), Name: strings.TrimSpace(n.Name), Role: n.Role, Status: member.Active, CreatedAt: c.now().UTC().Truncate(time.Second),
 		Contacts: n.Contacts, Epoch: 1}
@@ -67,21 +87,26 @@ func (c *Core) CreateMember(ctx context.Context, a Actor, domain string, n NewMe
 	}
 	names, mistakes := takeAddresses(t.Domain.Name, append([]string{n.Address}, n.Aliases...))
 	mistakes = append(mistakes, memberMistakes(m)...)
-	if len(mistakes) > 0 {
-		return Profile{}, secret.String{}, invalid(mistakes...)
+	if !n.PasswordHash.Empty() {
+		hash, err := password.ParseHash(n.PasswordHash.Reveal())
+		if err != nil {
+			mistakes = append(mistakes, policy.Mistake{Field: "password_hash", Reason: err.Error()})
+		}
+		n.PasswordHash = secret.New(hash)
 	}
-	return c.createMember(ctx, a, t, m, names, n)
+	if n.PasswordSetAt.After(c.now()) {
+		mistakes = append(mistakes, policy.Mistake{Field: "password_set_at", Reason: "lies in the future"})
+	}
+	if len(mistakes) > 0 {
+		return nil, m, nil, invalid(mistakes...)
+	}
+	return t, m, names, nil
 }
 
 func (c *Core) createMember(ctx context.Context, a Actor, t *member.Tenant, m member.Member, names []member.Name, n NewMember) (Profile, secret.String, error) {
-	typed, shown := n.Password, secret.String{}
-	if typed.Empty() {
-		typed = password.NewTemporary()
-		shown = typed
-	}
 	d := t.Domain.ID
 	m.Addresses = texts(names)
-	set, err := c.newPassword(ctx, d, member.Person{ID: m.ID, Member: &m}, typed, wishes{temporary: n.Password.Empty(), setAt: n.PasswordSetAt})
+	set, shown, err := c.firstPassword(ctx, d, &m, n)
 	if err != nil {
 		return Profile{}, secret.String{}, err
 	}

@@ -66,6 +66,24 @@ func (c *Core) newPassword(ctx context.Context, d member.DomainID, p member.Pers
 	}}, nil
 }
 
+// firstPassword is that of a new member: the one he brings along, hashed or not, or a temporary one, to be shown once.
+func (c *Core) firstPassword(ctx context.Context, d member.DomainID, m *member.Member, n NewMember) (setting, secret.String, error) {
+	if !n.PasswordHash.Empty() {
+		if n.PasswordSetAt.IsZero() {
+			n.PasswordSetAt = c.now()
+		}
+		first := (*password.Record)(nil).Next(n.PasswordHash.Reveal(), n.PasswordSetAt)
+		return setting{epoch: first.Epoch, ops: []store.Op{member.PutOp(password.Key(d, m.ID), first, 0)}}, secret.String{}, nil
+	}
+	typed, shown := n.Password, secret.String{}
+	if typed.Empty() {
+		typed = password.NewTemporary()
+		shown = typed
+	}
+	set, err := c.newPassword(ctx, d, member.Person{ID: m.ID, Member: m}, typed, wishes{temporary: n.Password.Empty(), setAt: n.PasswordSetAt})
+	return set, shown, err
+}
+
 func (c *Core) nextPassword(slot *password.Slot, old *password.Record, prepared secret.String, w wishes) password.Record {
 	if w.temporary {
 		return old.NextTemporary(slot.HashRandom(prepared), c.now())

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -11,18 +9,21 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"latchkey/authcore"
-	"latchkey/authcore/member"
+	"latchkey/authcore/secret"
 )
 
 func importCommand(ctx context.Context, p program, args []string) (err error) {
 	var domain, format, out string
+	var dry bool
 	cfg, words, err := p.load("import", args, func(f *flag.FlagSet) {
 		f.StringVar(&domain, "domain", "", "`domain` of the members")
-		f.StringVar(&format, "format", "", "csv or jsonl; without it the file's ending says")
+		f.StringVar(&format, "format", "", "csv, jsonl, or passwd for a passwd-file of Dovecot; without it the file's ending says")
+		f.BoolVar(&dry, "dry-run", false, "say what would be made, and make nobody")
 		f.StringVar(&out, "out", "", "new `file` (0600) for the temporary passwords; without it standard output")
 	})
 	if err != nil {
@@ -34,8 +35,12 @@ func importCommand(ctx context.Context, p program, args []string) (err error) {
 	if format == "" {
 		format = strings.TrimPrefix(filepath.Ext(words[0]), ".")
 	}
-	if format != "csv" && format != "jsonl" {
-		return misused("-format must be csv or jsonl")
+	if !slices.Contains([]string{"csv", "jsonl", "passwd"}, format) {
+		return misused("-format must be csv, jsonl or passwd")
+	}
+	say := []string{domain, format}
+	if dry {
+		say = append(say, dryRun)
 	}
 	in := p.in
 	if words[0] != "-" {
@@ -56,7 +61,7 @@ func importCommand(ctx context.Context, p program, args []string) (err error) {
 		to = f
 	}
 	split := &splitter{out: to, progress: p.err}
-	err = inStore(ctx, cfg, p, storeWork{"import", importWork}, []string{domain, format}, in, split)
+	err = inStore(ctx, cfg, p, storeWork{"import", importWork}, say, in, split)
 	return errors.Join(err, split.flush())
 }
 
@@ -85,18 +90,25 @@ func (l *lateFile) close() error {
 	return errors.Join(l.f.Sync(), l.f.Close())
 }
 
+// dryRun is the word that makes an import check alone.
+const dryRun = "dry-run"
+
 // importWork makes the members of a file one by one. Each line of its output is a JSON object: a made member with his
-// temporary password, a line that could not be imported with what to mend, or progress. A file may be imported again:
-// who is there already is left alone and said so.
+// temporary password, a line that could not be imported with what to mend, or progress. Who brings the hash of a password
+// keeps it, and is only counted. A file may be imported again: who is there already is left alone and said so.
 func importWork(ctx context.Context, w works, words []string, in io.Reader, out io.Writer) error {
-	if len(words) != 2 {
+	dry := len(words) == 3 && words[2] == dryRun
+	if len(words) != 2 && !dry {
 		return misused("import needs a domain and a format")
 	}
-	next, err := rows(words[1], in)
+	next, err := rows(words[0], words[1], in)
 	if err != nil {
 		return err
 	}
 	im := importing{w: w, domain: words[0], out: json.NewEncoder(out), last: time.Now()}
+	if dry {
+		im.seen = map[string]int{}
+	}
 	for {
 		row, line, err := next()
 		if errors.Is(err, io.EOF) {
@@ -107,7 +119,7 @@ func importWork(ctx context.Context, w works, words []string, in io.Reader, out 
 			err = im.take(ctx, row, line)
 		case errors.As(err, new(*badLine)):
 			im.failed++
-			err = im.say(imported{Line: line, Failed: err.Error()})
+			err = im.say(imported{Line: line, Address: row.Address, Failed: err.Error()})
 		default:
 			err = fmt.Errorf("line %d: reading on is not possible: %w", line, err)
 		}
@@ -140,27 +152,34 @@ type importing struct {
 	out                   *json.Encoder
 	made, skipped, failed int
 	last                  time.Time
+	seen                  map[string]int // of a dry run: the lines of the addresses so far; nil: members are made
 }
 
 func (im *importing) say(l imported) error { return im.out.Encode(l) }
 
 func (im *importing) progress() string {
-	return fmt.Sprintf("%d made, %d there already, %d not imported", im.made, im.skipped, im.failed)
+	made := "made"
+	if im.seen != nil {
+		made = "would be made"
+	}
+	return fmt.Sprintf("%d %s, %d there already, %d not imported", im.made, made, im.skipped, im.failed)
 }
 
 func (im *importing) take(ctx context.Context, r row, line int) error {
-	_, temporary, err := im.w.core.CreateMember(ctx, authcore.CommandActor("import"), im.domain, r.member())
+	temporary, err := im.make(ctx, r, line)
 	var d *authcore.Denial
 	switch {
 	case err == nil:
 		im.made++
-		err = im.say(imported{Line: line, Address: r.Address, Temporary: temporary.Reveal()})
+		if !temporary.Empty() {
+			err = im.say(imported{Line: line, Address: r.Address, Temporary: temporary.Reveal()})
+		}
 	case errors.As(err, &d) && d.Reason == authcore.AddressTaken:
 		im.skipped++
 		err = im.say(imported{Line: line, Address: r.Address, Skipped: "the address is somebody's already"})
 	case errors.As(err, &d) && d.Reason == authcore.NotFound:
 		return fmt.Errorf("there is no domain %s", im.domain)
-	case errors.As(err, &d):
+	case errors.As(err, &d), errors.As(err, new(*badLine)):
 		im.failed++
 		err = im.say(imported{Line: line, Address: r.Address, Failed: plain(err).Error()})
 	default:
@@ -173,139 +192,24 @@ func (im *importing) take(ctx context.Context, r row, line int) error {
 	return err
 }
 
-// row is one member of a file; JSON lines have these keys, CSV these columns, lists in CSV separated by spaces.
-type row struct {
-	Address  string           `json:"address"`
-	Name     string           `json:"name"`
-	Aliases  []string         `json:"aliases"`
-	Role     member.Role      `json:"role"`
-	Contacts []member.Contact `json:"contacts"`
-}
-
-func (r row) member() authcore.NewMember {
-	return authcore.NewMember{Address: r.Address, Name: r.Name, Aliases: r.Aliases, Role: r.Role, Contacts: r.Contacts}
-}
-
-// badLine is a line that cannot be understood, behind which the next one can.
-type badLine struct{ err error }
-
-func (b *badLine) Error() string { return b.err.Error() }
-
-// maxRow bounds one line of a file.
-const maxRow = 64 << 10
-
-func rows(format string, in io.Reader) (func() (row, int, error), error) {
-	if format == "jsonl" {
-		return jsonRows(in), nil
-	}
-	return csvRows(in)
-}
-
-func jsonRows(in io.Reader) func() (row, int, error) {
-	s := bufio.NewScanner(in)
-	s.Buffer(nil, maxRow)
-	line := 0
-	return func() (r row, _ int, err error) {
-		for s.Scan() {
-			line++
-			if strings.TrimSpace(s.Text()) == "" {
-				continue
-			}
-			d := json.NewDecoder(strings.NewReader(s.Text()))
-			d.DisallowUnknownFields()
-			if err := d.Decode(&r); err != nil {
-				return r, line, &badLine{fmt.Errorf("not a member as JSON: %w", err)}
-			}
-			if d.More() {
-				return r, line, &badLine{errors.New("more than one member on the line: put each on its own")}
-			}
-			return r, line, nil
-		}
-		if err := s.Err(); err != nil {
-			return r, line + 1, err
-		}
-		return r, line, io.EOF
-	}
-}
-
-// byteOrderMark is what Excel puts before the first column.
-const byteOrderMark = "\ufeff"
-
-func csvRows(in io.Reader) (func() (row, int, error), error) {
-	b := bufio.NewReaderSize(in, maxRow)
-	if mark, err := b.Peek(len(byteOrderMark)); err == nil && string(mark) == byteOrderMark {
-		_, _ = b.Discard(len(byteOrderMark)) // it is in the buffer
-	}
-	c := csv.NewReader(b)
-	head, err := c.Read()
+// make makes one member, or checks alone in a dry run, which sees what the lines before would have taken.
+func (im *importing) make(ctx context.Context, r row, line int) (secret.String, error) {
+	n, err := r.member()
 	if err != nil {
-		return nil, fmt.Errorf("line 1: the first line must name the columns: %w", err)
+		return secret.String{}, &badLine{err}
 	}
-	if err := knownColumns(head); err != nil {
-		return nil, err
+	if im.seen == nil {
+		_, temporary, err := im.w.core.CreateMember(ctx, authcore.CommandActor("import"), im.domain, n)
+		return temporary, err
 	}
-	return func() (row, int, error) {
-		fields, err := c.Read()
-		if errors.Is(err, io.EOF) {
-			return row{}, 0, io.EOF
+	for _, a := range append([]string{r.Address}, r.Aliases...) {
+		a = strings.ToLower(a)
+		if before := im.seen[a]; before > 0 {
+			return secret.String{}, &badLine{fmt.Errorf("%s: line %d has this address already", a, before)}
 		}
-		line := lineOf(c, fields, err)
-		if errors.As(err, new(*csv.ParseError)) {
-			return row{}, line, &badLine{err}
-		}
-		if err != nil {
-			return row{}, line, err
-		}
-		return csvRow(head, fields), line, nil
-	}, nil
-}
-
-// lineOf is the line of a record, or of what is wrong with it.
-func lineOf(c *csv.Reader, fields []string, err error) int {
-	var pe *csv.ParseError
-	if errors.As(err, &pe) {
-		return pe.Line
+		im.seen[a] = line
 	}
-	if len(fields) == 0 {
-		return 0
-	}
-	line, _ := c.FieldPos(0)
-	return line
-}
-
-func knownColumns(head []string) error {
-	known := "address, name, aliases, role, email, mobile"
-	address := false
-	for _, h := range head {
-		address = address || h == "address"
-		if !strings.Contains(", "+known+",", ", "+h+",") {
-			return fmt.Errorf("line 1: column %q is not known: use %s", h, known)
-		}
-	}
-	if !address {
-		return errors.New("line 1: the column address is missing")
-	}
-	return nil
-}
-
-func csvRow(head, fields []string) (r row) {
-	for i, h := range head {
-		v := strings.TrimSpace(fields[i])
-		switch {
-		case v == "":
-		case h == "address":
-			r.Address = v
-		case h == "name":
-			r.Name = v
-		case h == "aliases":
-			r.Aliases = strings.Fields(v)
-		case h == "role":
-			r.Role = member.Role(v)
-		default:
-			r.Contacts = append(r.Contacts, member.Contact{Kind: h, Value: v})
-		}
-	}
-	return r
+	return secret.String{}, im.w.core.CheckNewMember(ctx, authcore.CommandActor("import"), im.domain, n)
 }
 
 // splitter parts the lines of an import: passwords go to the output, what went wrong and how far it is to the terminal.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -102,6 +103,74 @@ func TestImportCommand(t *testing.T) {
 		c = callWith(t, "address,phone\n", "import", "-config", s.file, "-domain", "old.example", "-format", "csv", "-")
 		if c.code != exitFailed || !strings.Contains(c.err, `column "phone" is not known`) {
 			t.Errorf("an unknown column: exit %d\n%s", c.code, c.err)
+		}
+	})
+}
+
+const passwdMembers = `# Dovecot
+joe:{BLF-CRYPT}$2y$05$YFUV4lFloT4SCaYnUnu2JOlJV4HNl3CEH7iFBeFW8rER1Wvqs/y/6:1000:1000:Joe Doe,Room 7:/home/joe::
+kim@old.example:{PBKDF2}$1$Yq0WJcRYSHiWi.Gv$5000$e60a66bb6c8b593678728d85c6defd04b6c99581
+
+lou:{PLAIN}secret::::::
+max:
+nan:!$6$x$y
+oli:{SHA512-CRYPT}$6$rounds=999999999$salt$` + "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" + `
+pat:{CRYPT}$2y$05$YFUV4lFloT4SCaYnUnu2JOlJV4HNl3CEH7iFBeFW8rER1Wvqs/y/6:::::: userdb_x=y nologin=y
+joe:{CRYPT}$2y$05$YFUV4lFloT4SCaYnUnu2JOlJV4HNl3CEH7iFBeFW8rER1Wvqs/y/6
+`
+
+// Members of a passwd-file keep their passwords; a dry run says all of it and makes nobody.
+func TestImportPasswdFile(t *testing.T) {
+	t.Parallel()
+	onAndOff(t, func(t *testing.T, s *stage) {
+		file := s.write("members", passwdMembers, 0o600)
+		wrong := []string{"line 5: lou@old.example", "line 6: max@old.example", "line 7: nan@old.example", "line 8: oli@old.example", "rounds", "line 9: pat@old.example", "nologin"}
+		for range 2 {
+			c := call(t, "import", "-config", s.file, "-domain", "old.example", "-format", "passwd", "-dry-run", file)
+			for _, want := range append(wrong, "line 10: joe@old.example joe@old.example: line 2 has this address already", "2 would be made, 0 there already, 6 not imported") {
+				if c.code != exitFailed || c.out != "" || !strings.Contains(c.err, want) {
+					t.Errorf("dry: exit %d, %q, does not say %q:\n%s", c.code, c.out, want, c.err)
+				}
+			}
+		}
+		c := call(t, "import", "-config", s.file, "-domain", "old.example", "-format", "passwd", file)
+		for _, want := range append(wrong, "line 10: joe@old.example: the address is somebody's already", "2 made, 1 there already, 5 not imported") {
+			if c.code != exitFailed || c.out != "" || !strings.Contains(c.err, want) || strings.Contains(c.err, "secret") {
+				t.Errorf("exit %d, %q, does not say %q:\n%s", c.code, c.out, want, c.err)
+			}
+		}
+	})
+}
+
+// The password of an import lets its member in at a door, and the import of many is quick.
+func TestImportedPasswordsLetIn(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	var b strings.Builder
+	b.WriteString("joe:{BLF-CRYPT}$2y$05$YFUV4lFloT4SCaYnUnu2JOlJV4HNl3CEH7iFBeFW8rER1Wvqs/y/6\n")
+	for i := range 500 {
+		fmt.Fprintf(&b, "many%d:{BLF-CRYPT}$2y$14$YFUV4lFloT4SCaYnUnu2JOlJV4HNl3CEH7iFBeFW8rER1Wvqs/y/6\n", i)
+	}
+	c := callWith(t, b.String(), "import", "-config", s.file, "-domain", "old.example", "-format", "passwd", "-")
+	if c.code != 0 || !strings.Contains(c.err, "501 made") {
+		t.Fatalf("exit %d\n%s", c.code, c.err)
+	}
+	s.serve()
+	for password, want := range map[string]string{"correct horse 1": "UNAVAILABLE", "wrong": "AUTHENTICATIONFAILED"} { // the server behind does not know him
+		if got, err := s.door("imap").signIn(s.tls, "joe@old.example", password); err != nil || !strings.Contains(got, want) {
+			t.Errorf("%s: %q, %v", password, got, err)
+		}
+	}
+}
+
+func FuzzPasswdRow(f *testing.F) {
+	for _, line := range strings.Split(passwdMembers, "\n") {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		r, err := passwdRow(line, "old.example")
+		if err == nil && (!strings.Contains(r.Address, "@") || r.Hash == "" || strings.ContainsAny(r.Hash[:1], "!*")) {
+			t.Errorf("%q is taken as %+v", line, r)
 		}
 	})
 }

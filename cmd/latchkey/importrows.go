@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bufio"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"latchkey/authcore"
+	"latchkey/authcore/member"
+	"latchkey/authcore/secret"
+)
+
+// row is one member of a file; JSON lines have these keys, CSV these columns, lists in CSV separated by spaces.
+type row struct {
+	Address  string           `json:"address"`
+	Name     string           `json:"name"`
+	Aliases  []string         `json:"aliases"`
+	Role     member.Role      `json:"role"`
+	Contacts []member.Contact `json:"contacts"`
+	Hash     string           `json:"password_hash"`   // the member keeps the password that it is of; empty: a temporary one is made
+	SetAt    string           `json:"password_set_at"` // when he set it, RFC 3339 or a day; empty: now
+}
+
+func (r row) member() (authcore.NewMember, error) {
+	n := authcore.NewMember{Address: r.Address, Name: r.Name, Aliases: r.Aliases, Role: r.Role, Contacts: r.Contacts, PasswordHash: secret.New(r.Hash)}
+	if r.SetAt == "" {
+		return n, nil
+	}
+	if r.Hash == "" {
+		return n, errors.New("password_set_at goes with password_hash only")
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if at, err := time.Parse(layout, r.SetAt); err == nil {
+			n.PasswordSetAt = at
+			return n, nil
+		}
+	}
+	return n, errors.New("password_set_at must be like 2026-05-04T09:00:00Z or 2026-05-04")
+}
+
+// badLine is a line that cannot be understood, behind which the next one can.
+type badLine struct{ err error }
+
+func (b *badLine) Error() string { return b.err.Error() }
+
+// maxRow bounds one line of a file.
+const maxRow = 64 << 10
+
+func rows(domain, format string, in io.Reader) (func() (row, int, error), error) {
+	switch format {
+	case "jsonl":
+		return lineRows(in, jsonRow), nil
+	case "passwd":
+		return lineRows(in, func(line string) (row, error) { return passwdRow(line, domain) }), nil
+	case "csv":
+		return csvRows(in)
+	}
+	return nil, misused("format %q is not known", format)
+}
+
+// errNobody: the line is about nobody, like an empty one.
+var errNobody = errors.New("nobody")
+
+// lineRows reads a file of which each line is a member.
+func lineRows(in io.Reader, parse func(line string) (row, error)) func() (row, int, error) {
+	s := bufio.NewScanner(in)
+	s.Buffer(nil, maxRow)
+	line := 0
+	return func() (row, int, error) {
+		for s.Scan() {
+			line++
+			if strings.TrimSpace(s.Text()) == "" {
+				continue
+			}
+			r, err := parse(s.Text())
+			switch {
+			case errors.Is(err, errNobody):
+				continue
+			case err != nil:
+				return row{Address: r.Address}, line, &badLine{err}
+			}
+			return r, line, nil
+		}
+		if err := s.Err(); err != nil {
+			return row{}, line + 1, err
+		}
+		return row{}, line, io.EOF
+	}
+}
+
+func jsonRow(line string) (r row, err error) {
+	d := json.NewDecoder(strings.NewReader(line))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&r); err != nil {
+		return r, fmt.Errorf("not a member as JSON: %w", err)
+	}
+	if d.More() {
+		return r, errors.New("more than one member on the line: put each on its own")
+	}
+	return r, nil
+}
+
+// byteOrderMark is what Excel puts before the first column.
+const byteOrderMark = "\ufeff"
+
+func csvRows(in io.Reader) (func() (row, int, error), error) {
+	b := bufio.NewReaderSize(in, maxRow)
+	if mark, err := b.Peek(len(byteOrderMark)); err == nil && string(mark) == byteOrderMark {
+		_, _ = b.Discard(len(byteOrderMark)) // it is in the buffer
+	}
+	c := csv.NewReader(b)
+	head, err := c.Read()
+	if err != nil {
+		return nil, fmt.Errorf("line 1: the first line must name the columns: %w", err)
+	}
+	if err := knownColumns(head); err != nil {
+		return nil, err
+	}
+	return func() (row, int, error) {
+		fields, err := c.Read()
+		if errors.Is(err, io.EOF) {
+			return row{}, 0, io.EOF
+		}
+		line := lineOf(c, fields, err)
+		if errors.As(err, new(*csv.ParseError)) {
+			return row{}, line, &badLine{err}
+		}
+		if err != nil {
+			return row{}, line, err
+		}
+		return csvRow(head, fields), line, nil
+	}, nil
+}
+
+// lineOf is the line of a record, or of what is wrong with it.
+func lineOf(c *csv.Reader, fields []string, err error) int {
+	var pe *csv.ParseError
+	if errors.As(err, &pe) {
+		return pe.Line
+	}
+	if len(fields) == 0 {
+		return 0
+	}
+	line, _ := c.FieldPos(0)
+	return line
+}
+
+func knownColumns(head []string) error {
+	known := "address, name, aliases, role, email, mobile, password_hash, password_set_at"
+	address := false
+	for _, h := range head {
+		address = address || h == "address"
+		if !strings.Contains(", "+known+",", ", "+h+",") {
+			return fmt.Errorf("line 1: column %q is not known: use %s", h, known)
+		}
+	}
+	if !address {
+		return errors.New("line 1: the column address is missing")
+	}
+	return nil
+}
+
+func csvRow(head, fields []string) (r row) {
+	for i, h := range head {
+		v := strings.TrimSpace(fields[i])
+		switch {
+		case v == "":
+		case h == "address":
+			r.Address = v
+		case h == "name":
+			r.Name = v
+		case h == "aliases":
+			r.Aliases = strings.Fields(v)
+		case h == "role":
+			r.Role = member.Role(v)
+		case h == "password_hash":
+			r.Hash = v
+		case h == "password_set_at":
+			r.SetAt = v
+		default:
+			r.Contacts = append(r.Contacts, member.Contact{Kind: h, Value: v})
+		}
+	}
+	return r
+}
