@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"latchkey/authcore/audit"
@@ -43,9 +44,12 @@ type Options struct {
 	PerDoor      int             // sessions of one member at one door; 0: session.DefaultPerDoor
 	CacheEntries int             // decoded records kept; 0: cache.DefaultEntries
 
-	Senders map[notify.Channel]notify.Sender // ways out of the house; a channel without one is not offered
-	Codes   otp.Limits                       // on the one-time codes that leave it in an hour
-	Region  string                           // of mobile numbers typed without "+", like JP; empty: they need it
+	Senders    map[notify.Channel]notify.Sender // ways out of the house; a channel without one is not offered
+	Webhooks   []notify.Webhook                 // what those among the senders want; notify.MaxWebhooks at most
+	Messages   *notify.Metrics                  // counts what leaves; nil: nothing is counted
+	KeepOutbox bool                             // Run sends nothing and announces nothing: for tests that count, and commands
+	Codes      otp.Limits                       // on the one-time codes that leave it in an hour
+	Region     string                           // of mobile numbers typed without "+", like JP; empty: they need it
 
 	Providers func() []*oidc.Provider // that members may sign in with, as the configuration orders them; nil: none
 
@@ -115,12 +119,15 @@ func New(o Options) *Core {
 	return c
 }
 
-// Run does what goes on beside the attempts, until ctx ends: it follows the bus and writes last uses. What is still to be
+// Run does what goes on beside the attempts, until ctx ends: it follows the bus, writes last uses, sends messages. What is still to be
 // written is written before it returns.
 func (c *Core) Run(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() { done <- c.records.Run(ctx) }()
+	var beside sync.WaitGroup
+	beside.Go(func() { c.deliver(ctx) })
 	c.writeUses(ctx)
+	beside.Wait()
 	if err := <-done; ctx.Err() == nil {
 		return err
 	}
@@ -149,6 +156,9 @@ func (c *Core) Stats() Stats {
 // apply writes a batch of a domain.
 func (c *Core) apply(ctx context.Context, d member.DomainID, ops ...store.Op) error {
 	_, err := c.records.Apply(ctx, member.Partition(d), ops...)
+	if err == nil {
+		c.hint(ctx, d, ops)
+	}
 	return err
 }
 

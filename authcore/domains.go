@@ -290,7 +290,11 @@ func (c *Core) SetPolicy(ctx context.Context, a Actor, name string, p policy.Pol
 		}
 		entry := c.entry(a, target{tenant: t}, audit.PolicyUpdate)
 		entry.Changes = audit.Changes(was, p)
-		rev, err = c.records.Apply(ctx, member.Partition(t.Domain.ID), member.PutOp(member.PolicyKey(t.Domain.ID), p, seen), audit.Op(entry))
+		ops := []store.Op{member.PutOp(member.PolicyKey(t.Domain.ID), p, seen), audit.Op(entry)}
+		ops = append(ops, c.announceWays(t.Domain, a, was.SignIn, p.SignIn)...)
+		if rev, err = c.records.Apply(ctx, member.Partition(t.Domain.ID), ops...); err == nil {
+			c.hint(ctx, t.Domain.ID, ops)
+		}
 		return err
 	}, func() error { return nil })
 	return rev, err

@@ -179,7 +179,7 @@ const settleTries = 8
 func (c *Core) settle(ctx context.Context, s *settling, right bool) (verdict, error) {
 	for range settleTries {
 		v, ops, after := c.outcome(ctx, s, right)
-		_, err := c.records.Apply(ctx, member.Partition(s.tenant.Domain.ID), ops...)
+		err := c.apply(ctx, s.tenant.Domain.ID, ops...)
 		if err == nil {
 			s.lease.Settled()
 			if after != nil {
@@ -236,7 +236,7 @@ func (c *Core) outcome(ctx context.Context, s *settling, right bool) (verdict, [
 		more, after := c.suspension(ctx, s, now)
 		return verdict{}, append(ops, more...), after
 	case counted && s.slowed && limit > 0 && next.Count == limit:
-		ops = append(ops, c.toAdministrators(ctx, s.tenant.Domain.ID, notify.Event{Kind: notify.GuessingSlowed, Address: s.person.Member.Address(), From: s.from, At: now})...)
+		ops = append(ops, c.toAdministrators(ctx, s.tenant.Domain, s.person.ID, notify.Event{Kind: notify.GuessingSlowed, Address: s.person.Member.Address(), From: s.from, At: now})...)
 	}
 	return verdict{}, ops, nil
 }
@@ -279,7 +279,7 @@ func (c *Core) suspension(ctx context.Context, s *settling, now time.Time) ([]st
 		audit.Op(audit.Entry{Time: now, Action: audit.MemberSuspend, Target: m.Address(), MemberID: string(m.ID), Reason: member.BySignInFailures, From: s.from}),
 	}
 	ops = append(ops, s.others...)
-	ops = append(ops, c.toAdministrators(ctx, s.tenant.Domain.ID, notify.Event{Kind: notify.MemberSuspended, Address: m.Address(), From: s.from, At: now})...)
+	ops = append(ops, c.toAdministrators(ctx, s.tenant.Domain, s.person.ID, notify.Event{Kind: notify.MemberSuspended, Address: m.Address(), From: s.from, At: now})...)
 	return ops, func(ctx context.Context) {
 		c.tell(ctx, Revocation{Domain: d, Member: m.ID})
 	}
@@ -288,13 +288,15 @@ func (c *Core) suspension(ctx context.Context, s *settling, now time.Time) ([]st
 // maxTold bounds how many administrators hear of one thing: a batch has a bound, and a domain seldom has more.
 const maxTold = 32
 
-func (c *Core) toAdministrators(ctx context.Context, d member.DomainID, e notify.Event) []store.Op {
+// toAdministrators tells them, and the webhooks, what happened to a member.
+func (c *Core) toAdministrators(ctx context.Context, dom *member.Domain, who member.ID, e notify.Event) []store.Op {
+	d := dom.ID
+	ops := c.hook(dom.Name, who, e)
 	ids, err := c.dir.Administrators(ctx, d)
 	if err != nil {
 		c.log.Error("find administrators to tell", "domain", d, "error", err)
-		return nil
+		return ops
 	}
-	var ops []store.Op
 	for _, id := range ids[:min(len(ids), maxTold)] {
 		p, err := c.dir.PersonByID(ctx, d, id)
 		if err != nil || p.Member == nil {

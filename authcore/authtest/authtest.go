@@ -76,7 +76,8 @@ func New(t testing.TB, change func(*authcore.Options)) *Core {
 	}
 	o := authcore.Options{
 		Records: memory.NewRecords(memory.Options{}), Ephemeral: memory.NewEphemeral(memory.Options{}), Bus: memory.NewBus(), Keys: keys,
-		Hold: -1, Hash: Cheap(), HashSlots: 4, Senders: map[notify.Channel]notify.Sender{notify.ByEmail: nowhere{}, notify.BySMS: nowhere{}},
+		Hold: -1, Hash: Cheap(), HashSlots: 4, KeepOutbox: true,
+		Senders: map[notify.Channel]notify.Sender{notify.ByEmail: nowhere{}, notify.BySMS: nowhere{}},
 	}
 	if change != nil {
 		change(&o)

@@ -1,7 +1,7 @@
 package notify
 
 import (
-	"fmt"
+	"strings"
 	"time"
 )
 
@@ -11,43 +11,72 @@ type Event struct {
 	Kind    Kind
 	At      time.Time
 	From    string // address of the client that did it
-	Address string // of the member that it happened to, in messages to others
+	Address string // of the member that it happened to
 	Name    string // of the app password, the way, the device, …
 	Door    string
 	Code    string
 	Lines   []string // AddressesFound: the addresses
 }
 
-// Message words the event in a language.
-func (e Event) Message(language string) Message {
-	m := Message{Time: e.At, Kind: e.Kind}
-	m.Subject, m.Text = e.english()
-	return m
+// wording is how one language says one Kind. In braces stand the fields that it needs.
+type wording struct{ subject, text string }
+
+// language is one of those that members may choose.
+type language struct {
+	kinds   map[Kind]wording
+	words   map[string]string // closed words in Name and Door, as people say them
+	mend    string            // {mend}: what to do if it was somebody else
+	zone    *time.Location    // of the times it tells
+	stamp   string            // layout of a time, its offset named
+	nowhere string            // a client without an address
 }
 
-func (e Event) english() (subject, text string) {
-	switch e.Kind {
-	case AppPasswordCreated:
-		return "A third-party app password was created",
-			fmt.Sprintf("The app password %q was created on %s from %s.\n\nIf this was not you: delete it on the Security page at once and "+
-				"change your account password.", e.Name, stamp(e.At), place(e.From))
-	case MemberSuspended:
-		return "A member was suspended: " + e.Address,
-			fmt.Sprintf("%s was suspended on %s after too many wrong passwords, the last from %s. Only an administrator can lift the suspension.",
-				e.Address, stamp(e.At), place(e.From))
-	case GuessingSlowed:
-		return "Wrong passwords for " + e.Address,
-			fmt.Sprintf("There were too many wrong passwords for %s, the last on %s from %s. This account is never suspended: attempts are slowed.",
-				e.Address, stamp(e.At), place(e.From))
-	case PasswordWasReset:
-		return "Your password was reset",
-			fmt.Sprintf("An administrator reset your account password on %s. You set your own when you next sign in on the web.", stamp(e.At))
-	case PasswordChanged:
-		return "Your password was changed",
-			fmt.Sprintf("Your account password was changed on %s from %s.\n\nIf this was not you: tell your administrator at once.", stamp(e.At), place(e.From))
-	case CodeSent, SignInCode:
-		return "Your verification number", fmt.Sprintf("%s is your verification number. It is good for five minutes. Tell it to nobody.", e.Code)
+// Languages are those that members may choose: en, ja, ko.
+func Languages() []string { return []string{"en", "ja", "ko"} }
+
+// in answers a language; English for one that there is not.
+func in(name string) language {
+	switch name {
+	case "ja":
+		return japanese()
+	case "ko":
+		return korean()
 	default:
-		return "Your account", fmt.Sprintf("%s: %s, on %s from %s.", e.Kind, e.Name, stamp(e.At), place(e.From))
+		return english()
 	}
+}
+
+// Message words the event in a language.
+func (e Event) Message(name string) Message {
+	l := in(name)
+	w := l.kinds[e.Kind]
+	fill := l.filler(e)
+	return Message{Time: e.At, Kind: e.Kind, Subject: oneLine(fill.Replace(w.subject)), Text: fill.Replace(w.text)}
+}
+
+// filler puts the event's fields in place. What it puts in is not looked at again, so that a name in braces stays a name.
+func (l language) filler(e Event) *strings.Replacer {
+	from := e.From
+	if from == "" {
+		from = l.nowhere
+	}
+	return strings.NewReplacer("{at}", e.At.In(l.zone).Format(l.stamp), "{from}", from, "{address}", e.Address, "{name}", l.word(e.Name),
+		"{door}", l.word(e.Door), "{code}", e.Code, "{lines}", strings.Join(e.Lines, "\n"), "{mend}", l.mend)
+}
+
+func (l language) word(s string) string {
+	if w, ok := l.words[s]; ok {
+		return w
+	}
+	return s
+}
+
+// oneLine keeps a name from adding a header to an e-mail.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
 }

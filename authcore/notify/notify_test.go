@@ -64,24 +64,3 @@ func TestCorruptMessageIsNamed(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
-
-// What a message must say: what was done, when, from where, and what to do if it was somebody else.
-func TestWhatMessagesSay(t *testing.T) {
-	for _, c := range []struct {
-		m    Event
-		says []string
-	}{
-		{Event{Kind: AppPasswordCreated, Name: "phone", From: "192.0.2.1", At: noon}, []string{"phone", "4 May 2026 at 12:00 UTC", "192.0.2.1", "delete it", "change your account password"}},
-		{Event{Kind: MemberSuspended, Address: "ann@example.org", From: "192.0.2.1", At: noon}, []string{"ann@example.org", "suspended", "4 May 2026", "192.0.2.1", "administrator"}},
-		{Event{Kind: GuessingSlowed, Address: "ann@example.org", From: "192.0.2.1", At: noon}, []string{"ann@example.org", "never suspended", "192.0.2.1"}},
-		{Event{Kind: PasswordChanged, At: noon}, []string{"changed", "4 May 2026", "unknown address", "administrator"}},
-		{Event{Kind: PasswordWasReset, From: "192.0.2.1", At: noon}, []string{"administrator reset", "4 May 2026"}},
-	} {
-		m := c.m.Message("en")
-		for _, s := range c.says {
-			if !strings.Contains(m.Subject+"\n"+m.Text, s) {
-				t.Errorf("%s: says nothing of %q: %q", m.Kind, s, m.Text)
-			}
-		}
-	}
-}

@@ -2,10 +2,11 @@ package notify
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
 	"time"
 
 	"latchkey/authcore/member"
@@ -13,80 +14,472 @@ import (
 	"latchkey/authcore/store"
 )
 
-// Channel is a way out of the house.
-type Channel string
-
-// The channels. A domain has those that the configuration gives a Sender to.
+// Bounds of the outbox of one process.
 const (
-	ByEmail Channel = "email"
-	BySMS   Channel = "sms"
+	lanesOf    = 8                // messages of one channel on their way at the same time
+	lanesCode  = 2                // of these, for codes alone
+	sendWithin = 30 * time.Second // one attempt
+	leaseFor   = time.Minute      // longer than an attempt: afterwards whoever began it is taken for dead
+	visitPage  = 64               // records looked at in one visit of a queue
+	perVisit   = 8                // messages taken from a queue before the others have their turn
+	sweepEvery = time.Minute      // what no hint told of is found so
+	settleFor  = 5 * time.Second  // to write what became of an attempt
+	tripAfter  = 5                // failures of a channel in a row, then it rests
+	restFor    = 30 * time.Second // then one message tries it
+	quickTries = 3                // of a code
+	firstPause = 5 * time.Second  // doubled by each attempt
+	lastPause  = time.Hour        // at most
+	refusals   = 3                // then a message that the other side does not take is given up
+	maxQueues  = 100_000          // remembered; those beyond are found by a sweep
 )
 
-// Outgoing is one message on its way to an address outside.
-type Outgoing struct {
-	ID      string    `json:"id"` // the same at every attempt: who gets it twice can tell
-	Time    time.Time `json:"time"`
-	Kind    Kind      `json:"kind"`
-	Channel Channel   `json:"channel"`
-	To      string    `json:"to"` // an e-mail address, or a number in E.164; empty: to nobody, and only costs the same
-	Subject string    `json:"subject"`
-	Text    string    `json:"text"`
+// OutboxOptions are what an Outbox needs.
+type OutboxOptions struct {
+	Records store.Records
+	Keys    *secret.Keys
+	Senders map[Channel]Sender
+	Now     func() time.Time
+	Log     *slog.Logger
+	Metrics *Metrics // nil: nothing is counted
+	// Domains pages through all domains: an empty next ends it.
+	Domains func(ctx context.Context, after string, limit int) (ids []member.DomainID, next string, err error)
+	// GaveUp answers what is written when a message is given up, in the batch that takes it away; nil: nothing.
+	GaveUp func(o Outgoing) []store.Op
 }
 
-// Sender takes messages out through one channel. An error means that it may be tried again.
-type Sender interface {
-	Send(ctx context.Context, o Outgoing) error
+// Outbox takes out what waits in the domains. It runs in every process that shares the records: which one sends a message
+// is decided by a lease on its record. A domain has its turn after a few messages of another, a channel that is down holds
+// up no other, and codes go first.
+type Outbox struct {
+	o      OutboxOptions
+	wake   chan struct{}
+	missed chan struct{}
+	sends  sync.WaitGroup
+
+	mu     sync.Mutex
+	queues map[queue]*visit  // that may hold something; guarded by mu
+	turn   []queue           // in which order they are visited; guarded by mu
+	lanes  map[Channel]*lane // never changed; each guarded by mu
 }
 
-// OutboxPrefix begins the names of messages that wait in a domain.
-const OutboxPrefix = "outbox/"
-
-// waiting is the record of one: sealed, for it may hold a code.
-type waiting struct {
-	Channel Channel       `json:"channel"`
-	Sealed  secret.Sealed `json:"sealed"`
+// queue is what waits in one domain for one channel.
+type queue struct {
+	domain  member.DomainID
+	channel Channel
 }
 
-const sealFor = "outbox"
+// visit is what is known of a queue.
+type visit struct {
+	due   time.Time
+	after string // where the next look goes on; empty: at the beginning
+	hints int    // how often something new was told: what came while it was looked at is not missed
+	stuck int    // the lane had no room when it had ended so many attempts, and one; 0: there was room
+}
 
-// SendOp puts a message into the domain's outbox, in the batch of what it tells of. It is given up at until.
-func SendOp(keys *secret.Keys, d member.DomainID, o Outgoing, until time.Time) store.Op {
-	var b [8]byte
-	_, _ = rand.Read(b[:])
-	o.Time = o.Time.UTC()
-	o.ID = fmt.Sprintf("%013x-%s", o.Time.UnixMilli(), hex.EncodeToString(b[:]))
-	p, err := json.Marshal(o)
-	if err != nil {
-		panic(fmt.Sprintf("notify: a message cannot be a record: %v", err)) // strings and times only
+// lane is one channel's way out.
+type lane struct {
+	busy   int       // attempts on their way
+	ended  int       // attempts
+	failed int       // in a row
+	rests  time.Time // until then it is not tried
+}
+
+// NewOutbox makes one. Run must run.
+func NewOutbox(o OutboxOptions) *Outbox {
+	b := &Outbox{o: o, wake: make(chan struct{}, 1), missed: make(chan struct{}, 1), queues: map[queue]*visit{}, lanes: map[Channel]*lane{}}
+	for c := range o.Senders {
+		b.lanes[c] = &lane{}
 	}
-	w, err := json.Marshal(waiting{Channel: o.Channel, Sealed: keys.Seal(sealFor, string(d)+"/"+o.ID, p)})
-	if err != nil {
-		panic(fmt.Sprintf("notify: a message cannot be a record: %v", err))
-	}
-	return store.Op{Kind: store.Put, Name: OutboxPrefix + o.ID, Value: w, ExpiresAt: until}
+	return b
 }
 
-// Waiting lists up to limit messages of a domain's outbox, the oldest first.
-func Waiting(ctx context.Context, r store.Records, keys *secret.Keys, d member.DomainID, limit int) ([]Outgoing, error) {
-	recs, err := r.List(ctx, member.Partition(d), store.Query{Prefix: OutboxPrefix, Limit: limit})
-	if err != nil {
-		return nil, fmt.Errorf("list outbox: %w", err)
+// Hint says that something new waits in a domain.
+func (b *Outbox) Hint(d member.DomainID) {
+	b.mu.Lock()
+	for c := range b.o.Senders {
+		b.expect(queue{d, c}, true)
 	}
-	var l []Outgoing
-	for _, rec := range recs {
-		var w waiting
-		if err := json.Unmarshal(rec.Value, &w); err != nil {
-			return nil, fmt.Errorf("list outbox: %s: %w", rec.Name, store.ErrCorrupt)
+	b.mu.Unlock()
+	b.poke()
+}
+
+// expect puts a queue among those to visit now. The caller holds mu.
+func (b *Outbox) expect(q queue, fresh bool) {
+	v := b.queues[q]
+	if v == nil {
+		if len(b.queues) >= maxQueues {
+			return
 		}
-		p, err := keys.Open(sealFor, string(d)+"/"+rec.Name[len(OutboxPrefix):], w.Sealed)
+		v = &visit{}
+		b.queues[q] = v
+		b.turn = append(b.turn, q)
+	}
+	v.due, v.stuck = time.Time{}, 0
+	v.hints++
+	if fresh {
+		v.after = "" // codes stand at the beginning
+	}
+}
+
+func (b *Outbox) poke() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run sends until ctx ends, and returns when nothing is on its way any more.
+func (b *Outbox) Run(ctx context.Context) {
+	defer b.sends.Wait()
+	sweep := time.NewTicker(sweepEvery)
+	defer sweep.Stop()
+	b.sweep(ctx)
+	for ctx.Err() == nil {
+		next := b.round(ctx)
+		t := time.NewTimer(next)
+		select {
+		case <-b.wake:
+		case <-t.C:
+		case <-sweep.C:
+			b.sweep(ctx)
+		case <-b.missed:
+			b.sweep(ctx)
+		case <-ctx.Done():
+		}
+		t.Stop()
+	}
+}
+
+// Sweep says that hints may have been missed.
+func (b *Outbox) Sweep() {
+	select {
+	case b.missed <- struct{}{}:
+	default:
+	}
+}
+
+// sweep looks for what no hint told of: after a start, a gap in the bus, or the death of another process.
+func (b *Outbox) sweep(ctx context.Context) {
+	const page = 256
+	after := ""
+	for {
+		ids, next, err := b.o.Domains(ctx, after, page)
 		if err != nil {
-			return nil, fmt.Errorf("list outbox: %s: %w", rec.Name, err)
+			if ctx.Err() == nil {
+				b.o.Log.Warn("sweep the outbox", "error", err)
+			}
+			return
 		}
-		var o Outgoing
-		if err := json.Unmarshal(p, &o); err != nil {
-			return nil, fmt.Errorf("list outbox: %s: %w", rec.Name, store.ErrCorrupt)
+		for _, d := range ids {
+			b.look(ctx, d)
 		}
-		l = append(l, o)
+		if after = next; next == "" {
+			return
+		}
 	}
-	return l, nil
+}
+
+func (b *Outbox) look(ctx context.Context, d member.DomainID) {
+	recs, err := b.o.Records.List(ctx, member.Partition(d), store.Query{Prefix: OutboxPrefix, Limit: 1})
+	if err != nil || len(recs) == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for c := range b.o.Senders {
+		if b.queues[queue{d, c}] == nil {
+			b.expect(queue{d, c}, false)
+		}
+	}
+}
+
+// round visits each queue that is due once, and answers when the next one is.
+func (b *Outbox) round(ctx context.Context) (wait time.Duration) {
+	b.mu.Lock()
+	turn := append([]queue(nil), b.turn...)
+	b.mu.Unlock()
+	wait = sweepEvery
+	for _, q := range turn {
+		if ctx.Err() != nil {
+			return wait
+		}
+		if due := b.attend(ctx, q); due >= 0 {
+			wait = min(wait, due)
+		}
+	}
+	return max(wait, time.Millisecond)
+}
+
+// attend visits a queue if it is due and its channel has room, and answers in how long it is due again; below zero: when
+// something wakes the outbox.
+func (b *Outbox) attend(ctx context.Context, q queue) time.Duration {
+	b.mu.Lock()
+	v := b.queues[q]
+	now := b.o.Now()
+	if v == nil {
+		b.mu.Unlock()
+		return -1
+	}
+	if d := v.due.Sub(now); d > 0 {
+		b.mu.Unlock()
+		return d
+	}
+	l := b.lanes[q.channel]
+	if rest := l.rests.Sub(now); rest > 0 {
+		b.mu.Unlock()
+		return rest
+	}
+	if l.busy >= b.room(l, true) || v.stuck == l.ended+1 {
+		b.mu.Unlock()
+		return -1 // the end of an attempt wakes
+	}
+	after, hints := v.after, v.hints
+	b.mu.Unlock()
+	next, due, err := b.visit(ctx, q, after)
+	full := errors.Is(err, errFull)
+	if full {
+		err = nil
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			b.o.Log.Error("visit the outbox", "domain", q.domain, "channel", q.channel.Word(), "error", err)
+		}
+		due = now.Add(firstPause)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if v.hints != hints {
+		return 0 // something new came
+	}
+	if next == "" && due.IsZero() && err == nil {
+		b.forget(q)
+		return -1
+	}
+	v.after, v.due = next, due
+	if full && l.busy > 0 {
+		v.stuck = l.ended + 1
+		return -1
+	}
+	return max(0, due.Sub(now))
+}
+
+// room is how many messages the lane takes at the same time. The caller holds mu.
+func (b *Outbox) room(l *lane, urgent bool) int {
+	switch {
+	case l.failed >= tripAfter:
+		return 1 // one tries whether it is well again
+	case urgent:
+		return lanesOf
+	default:
+		return lanesOf - lanesCode
+	}
+}
+
+func (b *Outbox) forget(q queue) {
+	delete(b.queues, q)
+	for i, t := range b.turn {
+		if t == q {
+			b.turn = append(b.turn[:i], b.turn[i+1:]...)
+			return
+		}
+	}
+}
+
+// errFull: the channel has no room for the next message.
+var errFull = errors.New("no room")
+
+// visit begins what is due in a page of the queue. It answers where to go on, and when: zero time and no place when the
+// queue is empty.
+func (b *Outbox) visit(ctx context.Context, q queue, after string) (next string, due time.Time, err error) {
+	p := queuePrefix(q.channel)
+	query := store.Query{Prefix: p, Limit: visitPage, After: after}
+	recs, err := b.o.Records.List(ctx, member.Partition(q.domain), query)
+	if err != nil {
+		return after, due, fmt.Errorf("list outbox: %w", err)
+	}
+	now := b.o.Now()
+	begun := 0
+	for _, rec := range recs {
+		w, err := readWaiting(rec)
+		if err != nil {
+			b.o.Log.Error("a message in the outbox cannot be read", "error", err)
+			continue
+		}
+		if w.Next.After(now) && w.Until.After(now) {
+			due = sooner(due, w.Next)
+			continue
+		}
+		if begun == perVisit {
+			return after, now, nil
+		}
+		ok, err := b.begin(ctx, q, rec, w)
+		if err != nil {
+			return after, due, err
+		}
+		if !ok {
+			return after, now, errFull
+		}
+		begun++
+		due = sooner(due, now.Add(leaseFor))
+	}
+	switch {
+	case len(recs) == visitPage:
+		return recs[len(recs)-1].Name, now, nil
+	case after != "":
+		return "", sooner(due, now.Add(firstPause)), nil // what stands before
+	}
+	return "", due, nil
+}
+
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// begin takes the lease of a message and sends it beside. It answers false when the channel has no room.
+func (b *Outbox) begin(ctx context.Context, q queue, rec store.Record, w waiting) (bool, error) {
+	o, err := w.open(b.o.Keys, rec.Name)
+	if err != nil {
+		b.o.Log.Error("a message in the outbox cannot be opened", "error", err)
+		return true, nil // it is gone with its time
+	}
+	if !w.Until.After(b.o.Now()) {
+		return true, b.giveUp(ctx, q, rec, o)
+	}
+	if !b.enter(q.channel, o.Kind == CodeSent) {
+		return false, nil
+	}
+	w.Attempts++
+	w.Next = b.o.Now().Add(leaseFor).UTC()
+	rev, err := b.o.Records.Apply(ctx, member.Partition(q.domain), waitOp(rec.Name, w, rec.Revision))
+	if err != nil {
+		b.leave(q.channel, nil, false)
+		if errors.Is(err, store.ErrConflict) {
+			return true, nil // another process has it
+		}
+		return true, fmt.Errorf("take a message: %w", err)
+	}
+	o.Attempt = w.Attempts
+	b.sends.Go(func() { b.send(ctx, q, store.Record{Name: rec.Name, Revision: rev}, w, o) })
+	return true, nil
+}
+
+func (b *Outbox) enter(c Channel, urgent bool) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := b.lanes[c]
+	if l.busy >= b.room(l, urgent) || l.rests.After(b.o.Now()) {
+		return false
+	}
+	l.busy++
+	return true
+}
+
+// leave ends an attempt. told says that it tells something of the channel.
+func (b *Outbox) leave(c Channel, err error, told bool) {
+	b.mu.Lock()
+	l := b.lanes[c]
+	l.busy--
+	l.ended++
+	switch {
+	case !told:
+	case err == nil, errors.Is(err, ErrRefused):
+		l.failed = 0
+	default:
+		if l.failed++; l.failed >= tripAfter {
+			l.rests = b.o.Now().Add(restFor)
+		}
+	}
+	b.mu.Unlock()
+	b.poke()
+}
+
+// send makes one attempt and writes what became of it, also while the process stops.
+func (b *Outbox) send(ctx context.Context, q queue, rec store.Record, w waiting, o Outgoing) {
+	sctx, cancel := context.WithTimeout(ctx, sendWithin)
+	err := b.attempt(sctx, o)
+	cancel()
+	if o.To != "" {
+		b.o.Metrics.attempted(o, err)
+	}
+	if err != nil && ctx.Err() == nil {
+		b.o.Log.Warn("send a message", "channel", q.channel.Word(), "kind", o.Kind, "attempt", o.Attempt, "error", err)
+	}
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleFor)
+	defer cancel()
+	pause := pauseAfter(w.Attempts, o.Kind == CodeSent)
+	if ctx.Err() != nil {
+		pause = 0 // the process stops: the next one goes on
+	}
+	if e := b.settle(within, q, rec, w, o, pause, err); e != nil {
+		b.o.Log.Error("write what became of a message: it is sent again", "channel", q.channel.Word(), "kind", o.Kind, "error", e)
+	}
+	b.leave(q.channel, err, o.To != "" && ctx.Err() == nil)
+}
+
+func (b *Outbox) attempt(ctx context.Context, o Outgoing) error {
+	if o.To == "" {
+		return nil
+	}
+	return b.o.Senders[o.Channel].Send(ctx, o)
+}
+
+func (b *Outbox) settle(ctx context.Context, q queue, rec store.Record, w waiting, o Outgoing, pause time.Duration, err error) error {
+	if err == nil {
+		_, err := b.o.Records.Apply(ctx, member.Partition(q.domain), store.Op{Kind: store.Delete, Name: rec.Name, IfRevision: rec.Revision})
+		return overtaken(err)
+	}
+	if errors.Is(err, ErrRefused) {
+		w.Refused++
+	}
+	w.Next = b.o.Now().Add(pause).UTC()
+	if w.Refused >= refusals || !w.Next.Before(w.Until) {
+		return b.giveUp(ctx, q, rec, o)
+	}
+	if _, err := b.o.Records.Apply(ctx, member.Partition(q.domain), waitOp(rec.Name, w, rec.Revision)); err != nil {
+		return overtaken(err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expect(q, false) // to see when its next attempt is due
+	return nil
+}
+
+// overtaken: another process took the message over, for this one was slow.
+func overtaken(err error) error {
+	if errors.Is(err, store.ErrConflict) {
+		return nil
+	}
+	return err
+}
+
+// giveUp takes a message away that cannot be brought, and says so.
+func (b *Outbox) giveUp(ctx context.Context, q queue, rec store.Record, o Outgoing) error {
+	ops := []store.Op{{Kind: store.Delete, Name: rec.Name, IfRevision: rec.Revision}}
+	if b.o.GaveUp != nil && o.To != "" {
+		ops = append(ops, b.o.GaveUp(o)...)
+	}
+	_, err := b.o.Records.Apply(ctx, member.Partition(q.domain), ops...)
+	if err != nil {
+		return overtaken(err)
+	}
+	if o.To != "" {
+		b.o.Metrics.gaveUp(o)
+	}
+	return nil
+}
+
+// pauseAfter is how long to wait after the n-th attempt: 5 s, doubled up to an hour, a fifth more or less, so that many do
+// not come back together. A code is tried three times at once: somebody waits for it.
+func pauseAfter(n int, urgent bool) time.Duration {
+	if urgent && n < quickTries {
+		return time.Second
+	}
+	d := lastPause
+	if n < 12 {
+		d = min(lastPause, firstPause<<max(0, n-1))
+	}
+	return d - d/5 + rand.N(2*d/5)
 }
