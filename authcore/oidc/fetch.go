@@ -21,7 +21,7 @@ const (
 
 // newClient refuses anything but https, bodies without end, and redirects to another host or of anything but a GET:
 // a secret and a code stand in the others.
-func newClient(roots *x509.CertPool) *http.Client {
+func newClient(roots *x509.CertPool, timeout time.Duration) *http.Client {
 	t := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true,
 		TLSHandshakeTimeout: timeout, ResponseHeaderTimeout: timeout, MaxResponseHeaderBytes: maxHeaders,
@@ -81,9 +81,7 @@ func (f *fetched[T]) get(ctx context.Context, age time.Duration, fetch func(cont
 		return v, err
 	}
 	// A client that hangs up must not make it look like a failure of the provider to all others.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
-	defer cancel()
-	v, err := fetch(ctx)
+	v, err := fetch(context.WithoutCancel(ctx)) // the client has a time-out
 	return f.keep(v, err)
 }
 

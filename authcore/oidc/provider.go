@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -38,9 +37,10 @@ type Settings struct {
 	Issuer       string // an https URL, as it stands in the provider's tokens; empty for LINE: LINEIssuer
 	ClientID     string
 	ClientSecret secret.String
-	RedirectURL  string   // of the page that takes the answer: registered at the provider
-	Scopes       []string // beside openid
-	Roots        *x509.CertPool
+	RedirectURL  string           // of the page that takes the answer: registered at the provider
+	Scopes       []string         // beside openid
+	Roots        *x509.CertPool   // that its certificate is checked with; nil: the system's
+	Timeout      time.Duration    // of one request to it; zero: ten seconds
 	Now          func() time.Time // nil: time.Now
 }
 
@@ -58,6 +58,9 @@ func NewProvider(s Settings) (*Provider, error) {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
+	if s.Timeout == 0 {
+		s.Timeout = timeout
+	}
 	if s.Kind == LINE && s.Issuer == "" {
 		s.Issuer = LINEIssuer
 	}
@@ -69,7 +72,7 @@ func NewProvider(s Settings) (*Provider, error) {
 	case !strings.HasPrefix(s.Issuer, "https://"):
 		return nil, fmt.Errorf("provider %s: its issuer must be an https URL", s.Name)
 	}
-	return &Provider{s: s, client: newClient(s.Roots), found: newFetched[document](s.Now), keys: newFetched[keys](s.Now)}, nil
+	return &Provider{s: s, client: newClient(s.Roots, s.Timeout), found: newFetched[document](s.Now), keys: newFetched[keys](s.Now)}, nil
 }
 
 // Name is the configuration's name of the provider.
@@ -159,25 +162,29 @@ const (
 
 // exchange redeems the code for tokens (RFC 6749 section 4.1.3).
 func (p *Provider) exchange(ctx context.Context, d *document, a Attempt, code secret.String) (*oauth2.Token, error) {
-	ctx, cancel := context.WithTimeout(context.WithValue(ctx, oauth2.HTTPClient, p.client), timeout)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, oauth2.HTTPClient, p.client), p.s.Timeout)
 	defer cancel()
 	t, err := p.config(d).Exchange(ctx, code.Reveal(), oauth2.VerifierOption(a.Verifier))
 	var told *oauth2.RetrieveError
-	var unreached *url.Error
-	switch {
-	case err == nil:
+	if err == nil {
 		return t, nil
-	case errors.As(err, &told): // its text holds the provider's whole answer
-		status := told.Response.StatusCode
-		if status == http.StatusTooManyRequests || status >= 500 {
-			return nil, fmt.Errorf("redeem code: %s", told.Response.Status)
-		}
-		return nil, refused("redeem code: status %d, error %q", status, short(told.ErrorCode))
-	case errors.As(err, &unreached), ctx.Err() != nil:
-		return nil, fmt.Errorf("redeem code: %w", err)
-	default:
-		return nil, refused("redeem code: %v", err)
 	}
+	if !errors.As(err, &told) {
+		return nil, fmt.Errorf("redeem code: %s", short(err.Error()))
+	}
+	status := told.Response.StatusCode // the text of told holds the provider's whole answer
+	if status == http.StatusTooManyRequests || status >= 500 {
+		return nil, fmt.Errorf("redeem code: %s", told.Response.Status)
+	}
+	return nil, refused("redeem code: status %d, error %q", status, errorCode(told.ErrorCode))
+}
+
+// errorCode lets words like invalid_grant into the log (RFC 6749 section 5.2), and nothing that a provider may repeat.
+func errorCode(s string) string {
+	if len(s) > 40 || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz_") != "" {
+		return "another"
+	}
+	return s
 }
 
 func (p *Provider) config(d *document) *oauth2.Config {
