@@ -26,6 +26,7 @@ type Config struct {
 	Listeners    []Listener          `yaml:"listeners"`
 	Ops          Ops                 `yaml:"ops"`
 	Tokens       Tokens              `yaml:"tokens"`
+	SignIn       SignIn              `yaml:"sign_in"`
 	Upstreams    map[string]Upstream `yaml:"upstreams"`
 	Limits       Limits              `yaml:"limits"`
 
@@ -67,6 +68,23 @@ type Ops struct {
 // Tokens are those that sign members in at upstreams with sign_in token, basic or bearer.
 type Tokens struct {
 	Issuer string `yaml:"issuer"`
+}
+
+// SignIn is what members sign in with on the web and in the app, beside their passwords.
+type SignIn struct {
+	Providers []Provider `yaml:"providers"`
+}
+
+// Provider is LINE or another OpenID provider.
+type Provider struct {
+	Name        string   `yaml:"name"`
+	Kind        string   `yaml:"kind"` // line, openid
+	Issuer      string   `yaml:"issuer"`
+	ClientID    string   `yaml:"client_id"`
+	SecretFile  string   `yaml:"secret_file"`
+	RedirectURL string   `yaml:"redirect_url"`
+	Scopes      []string `yaml:"scopes"`
+	CAFile      string   `yaml:"ca_file"`
 }
 
 // Upstream is a real server.

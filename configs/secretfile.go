@@ -12,30 +12,36 @@ import (
 // maxSecret bounds a file with one secret in it: a token of an HTTP server is the longest, and has less than that.
 const maxSecret = 4096
 
-// Secret reads the upstream's secret: the first line of its file. It is empty where there is no file. An error names the
-// file and never what is in it.
-func (u Upstream) Secret() (secret.String, error) {
-	if u.SecretFile == "" {
+// Secret reads the upstream's secret.
+func (u Upstream) Secret() (secret.String, error) { return firstLine(u.SecretFile) }
+
+// Secret reads the secret that the provider knows us by.
+func (p Provider) Secret() (secret.String, error) { return firstLine(p.SecretFile) }
+
+// firstLine reads the secret in a file. It is empty where there is no file. An error names the file and never what is in
+// it.
+func firstLine(file string) (secret.String, error) {
+	if file == "" {
 		return secret.String{}, nil
 	}
-	if err := private(u.SecretFile); err != nil {
+	if err := private(file); err != nil {
 		return secret.String{}, err
 	}
-	f, err := os.Open(u.SecretFile)
+	f, err := os.Open(file)
 	if err != nil {
 		return secret.String{}, err
 	}
 	defer f.Close()
 	p, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 	if err != nil {
-		return secret.String{}, fmt.Errorf("read %s: %w", u.SecretFile, err)
+		return secret.String{}, fmt.Errorf("read %s: %w", file, err)
 	}
 	if len(p) > maxSecret {
-		return secret.String{}, fmt.Errorf("%s has over %d bytes: it must hold one line", u.SecretFile, maxSecret)
+		return secret.String{}, fmt.Errorf("%s has over %d bytes: it must hold one line", file, maxSecret)
 	}
 	line, _, _ := strings.Cut(string(p), "\n")
 	if line = strings.TrimSuffix(line, "\r"); line == "" {
-		return secret.String{}, fmt.Errorf("%s is empty: its first line is the secret", u.SecretFile)
+		return secret.String{}, fmt.Errorf("%s is empty: its first line is the secret", file)
 	}
 	return secret.New(line), nil
 }

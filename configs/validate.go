@@ -27,6 +27,7 @@ func (c *Config) validate() (m Mistakes) {
 	oneOf(bad, "log.format", c.Log.Format, "text", "json")
 	c.validateCertificates(bad)
 	c.validateListeners(bad)
+	c.validateProviders(bad)
 	c.validateUpstreams(bad)
 	c.validateLimits(bad)
 	return m

@@ -101,6 +101,7 @@ func check(path string) (m, warnings configs.Mistakes, err error) {
 	}
 	wrong, warnings := checkCertificates(cfg)
 	wrong = append(wrong, checkUpstreams(cfg)...)
+	wrong = append(wrong, checkProviders(cfg)...)
 	if _, err := os.Stat(cfg.Keys); err == nil {
 		if _, err := secret.Load(cfg.Keys); err != nil {
 			wrong = append(wrong, cfg.At("keys", "%v", err))

@@ -45,6 +45,7 @@ func doctorCommand(ctx context.Context, p program, args []string) error {
 		failures++
 	}
 	failures += doctorStore(ctx, p, cfg)
+	failures += doctorProviders(ctx, p, cfg)
 	findings, err := examine(ctx, cfg, c)
 	if err != nil {
 		return err

@@ -50,8 +50,9 @@ type house struct {
 
 // settings is what a reload changes: a snapshot that each connection reads once.
 type settings struct {
-	cfg  *configs.Config
-	pool *upstream.Pool
+	cfg       *configs.Config
+	pool      *upstream.Pool
+	providers []*oidc.Provider
 }
 
 func newLog(c configs.Log, w io.Writer, level *slog.LevelVar) *slog.Logger {
@@ -89,6 +90,7 @@ func (h *house) openStore(ctx context.Context, cfg *configs.Config) (err error) 
 		Records: h.db, Ephemeral: memory.NewEphemeral(memory.Options{}), Bus: memory.NewBus(), Keys: h.keys, Log: h.log,
 		Cutoff: cfg.Cutoff, Hold: holdOf(cfg), HashSlots: cfg.Limits.HashSlots, PerDoor: cfg.Limits.PerMemberAndDoor, CacheEntries: cfg.Limits.CacheEntries,
 		Hash:        password.Params{MemoryKiB: uint32(cfg.Limits.HashMemoryKiB), Time: uint32(cfg.Limits.HashTime)},
+		Providers:   func() []*oidc.Provider { return h.snapshot().providers },
 		UserByID:    func(name string) bool { return h.snapshot().pool.UserByID(name) },
 		Passthrough: func(name string) bool { return h.snapshot().pool.Passthrough(name) },
 		Upstreams:   func(domain, door string) []string { return allowed(h.snapshot().cfg, domain, door) },
@@ -188,7 +190,11 @@ func (h *house) newSettings(cfg *configs.Config) (*settings, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstreams: %w", err)
 	}
-	return &settings{cfg: cfg, pool: pool}, nil
+	l, err := providers(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &settings{cfg: cfg, pool: pool, providers: l}, nil
 }
 
 // servers turns the configuration's upstreams into the pool's, in the order of their names.
