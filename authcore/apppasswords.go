@@ -94,13 +94,27 @@ func (c *Core) SetAppPasswordOptionFor(ctx context.Context, a Actor, address str
 	return c.switchOption(ctx, a, &t, on)
 }
 
+// madeApp is a new app password with its secret.
+type madeApp struct {
+	Item   apppass.Item
+	Secret string
+}
+
 func (c *Core) createApp(ctx context.Context, a Actor, t target, w apppass.Wish) (AppPassword, secret.String, error) {
 	it, plain, mistakes := apppass.Make(c.o.Keys, w, a.From(), c.now())
 	if len(mistakes) > 0 {
 		return AppPassword{}, secret.String{}, invalid(mistakes...)
 	}
-	key := apppass.Key(t.domain(), t.person.ID)
-	err := c.retry(func() error {
+	made, err := once(ctx, c, a, member.Partition(t.domain()), func() (madeApp, error) {
+		m := madeApp{it, plain.Reveal()}
+		return m, c.writeApp(ctx, a, t, m)
+	})
+	return AppPassword{Item: made.Item}, secret.New(made.Secret), err
+}
+
+func (c *Core) writeApp(ctx context.Context, a Actor, t target, made madeApp) error {
+	key, it := apppass.Key(t.domain(), t.person.ID), made.Item
+	return c.retry(func() error {
 		old, rev, err := cache.ReadDirect[apppass.Record](ctx, c.o.Records, key)
 		if err != nil {
 			return err
@@ -109,16 +123,16 @@ func (c *Core) createApp(ctx context.Context, a Actor, t target, w apppass.Wish)
 		if errors.Is(err, apppass.ErrLimit) {
 			return deny(AppPasswordLimit, "delete one that is not used any more")
 		}
+		ops, err := c.keepAnswer(ctx, a, key.Partition, made)
+		if err != nil {
+			return err
+		}
 		entry := c.entry(a, t, audit.AppPasswordCreate)
 		entry.Kind, entry.Credential, entry.Name = kindOf(it.ID), it.ID, it.Name
-		ops := c.notice(t.person.Member, notify.Event{Kind: notify.AppPasswordCreated, Name: it.Name, At: c.now(), From: a.From()})
+		ops = append(ops, c.notice(t.person.Member, notify.Event{Kind: notify.AppPasswordCreated, Name: it.Name, At: c.now(), From: a.From()})...)
 		ops = append(ops, member.PutOp(key, next, rev), unchanged(member.Key(t.domain(), t.person.ID), t.person.Revision), audit.Op(entry))
 		return c.apply(ctx, t.domain(), ops...)
 	}, func() error { return c.again(ctx, &t) })
-	if err != nil {
-		return AppPassword{}, secret.String{}, err
-	}
-	return AppPassword{Item: it}, plain, nil
 }
 
 // retry does a read, decide, write anew while it conflicts; between, the target is read anew.

@@ -69,14 +69,29 @@ func (c *Core) CreateDomain(ctx context.Context, a Actor, n NewDomain) (DomainVi
 	return c.createDomain(ctx, a, d)
 }
 
-// createDomain writes the domain in its own partition first, and then its name: a name never leads nowhere.
+// madeDomain is the name of a new domain.
+type madeDomain struct{ Name string }
+
 func (c *Core) createDomain(ctx context.Context, a Actor, d member.Domain) (DomainView, error) {
-	taken, err := c.dir.Tenant(ctx, d.Name)
+	made, err := once(ctx, c, a, member.Root, func() (madeDomain, error) { return madeDomain{d.Name}, c.writeDomain(ctx, a, d) })
 	if err != nil {
 		return DomainView{}, err
 	}
+	return c.Domain(ctx, a, made.Name)
+}
+
+// writeDomain writes the domain in its own partition first, and then its name: a name never leads nowhere.
+func (c *Core) writeDomain(ctx context.Context, a Actor, d member.Domain) error {
+	taken, err := c.dir.Tenant(ctx, d.Name)
+	if err != nil {
+		return err
+	}
 	if taken != nil {
-		return DomainView{}, deny(DomainTaken, "")
+		return deny(DomainTaken, "")
+	}
+	kept, err := c.keepAnswer(ctx, a, member.Root, madeDomain{d.Name})
+	if err != nil {
+		return err
 	}
 	t := &member.Tenant{Domain: &d, Policy: policy.Default()}
 	ops := []store.Op{member.PutOp(member.DomainKey(d.ID), d, 0), audit.Op(c.entry(a, target{tenant: t}, audit.DomainCreate))}
@@ -85,16 +100,13 @@ func (c *Core) createDomain(ctx context.Context, a Actor, d member.Domain) (Doma
 		ops = append(ops, member.PutOp(member.PolicyKey(d.ID), t.Policy, 0))
 	}
 	if err := c.apply(ctx, d.ID, ops...); err != nil {
-		return DomainView{}, err
+		return err
 	}
-	_, err = c.records.Apply(ctx, member.Root, member.PutOp(member.DomainNameKey(d.Name), member.DomainName{ID: d.ID}, 0))
-	if errors.Is(err, store.ErrConflict) {
-		return DomainView{}, deny(DomainTaken, "")
+	kept = append(kept, member.PutOp(member.DomainNameKey(d.Name), member.DomainName{ID: d.ID}, 0))
+	if _, err = c.records.Apply(ctx, member.Root, kept...); errors.Is(err, store.ErrConflict) {
+		return deny(DomainTaken, "")
 	}
-	if err != nil {
-		return DomainView{}, err
-	}
-	return c.view(t), nil
+	return err
 }
 
 func doorMistakes(doors []string) (m []policy.Mistake) {

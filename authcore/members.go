@@ -103,30 +103,47 @@ func (c *Core) takeMember(ctx context.Context, a Actor, domain string, n *NewMem
 	return t, m, names, nil
 }
 
+// madeMember is a new member with his temporary password.
+type madeMember struct{ Address, Secret string }
+
 func (c *Core) createMember(ctx context.Context, a Actor, t *member.Tenant, m member.Member, names []member.Name, n NewMember) (Profile, secret.String, error) {
-	d := t.Domain.ID
 	m.Addresses = texts(names)
-	set, shown, err := c.firstPassword(ctx, d, &m, n)
+	made, err := once(ctx, c, a, member.Partition(t.Domain.ID), func() (madeMember, error) {
+		set, shown, err := c.firstPassword(ctx, t.Domain.ID, &m, n)
+		if err != nil {
+			return madeMember{}, err
+		}
+		made := madeMember{Address: m.Address(), Secret: shown.Reveal()}
+		return made, c.writeMember(ctx, a, t, m, made, names, n.ConfirmReuse, set.ops)
+	})
 	if err != nil {
 		return Profile{}, secret.String{}, err
 	}
+	p, err := c.MemberOf(ctx, a, made.Address)
+	return p, secret.New(made.Secret), err
+}
+
+func (c *Core) writeMember(ctx context.Context, a Actor, t *member.Tenant, m member.Member, made madeMember, names []member.Name, confirmReuse bool, more []store.Op) error {
+	d := t.Domain.ID
 	for range changeTries {
-		ops, err := c.addressOps(ctx, d, m.ID, nil, names, n.ConfirmReuse)
+		ops, err := c.addressOps(ctx, d, m.ID, nil, names, confirmReuse)
 		if err != nil {
-			return Profile{}, secret.String{}, err
+			return err
+		}
+		kept, err := c.keepAnswer(ctx, a, member.Partition(d), made)
+		if err != nil {
+			return err
 		}
 		tg := target{tenant: t, person: member.Person{ID: m.ID, Member: &m}, role: m.Role}
 		ops = append(ops, member.PutOp(member.Key(d, m.ID), m, 0), audit.Op(c.entry(a, tg, audit.MemberCreate)))
-		ops = append(ops, set.ops...)
+		ops = append(ops, kept...)
+		ops = append(ops, more...)
 		ops = append(ops, administratorOps(d, m.ID, "", m.Role)...)
-		if err = c.apply(ctx, d, ops...); err == nil {
-			p, err := c.MemberOf(ctx, a, m.Address())
-			return p, shown, err
-		} else if !errors.Is(err, store.ErrConflict) {
-			return Profile{}, secret.String{}, err
+		if err = c.apply(ctx, d, ops...); !errors.Is(err, store.ErrConflict) {
+			return err
 		}
 	}
-	return Profile{}, secret.String{}, broken("create member", store.ErrConflict)
+	return broken("create member", store.ErrConflict)
 }
 
 func memberMistakes(m member.Member) (l []policy.Mistake) {

@@ -158,11 +158,27 @@ func (c *Core) tokenDomain(ctx context.Context, t target, name string) (member.D
 	return d.Domain.ID, nil
 }
 
+// madeToken is a new API token with its secret.
+type madeToken struct {
+	Web    session.Web
+	Secret string
+}
+
 func (c *Core) createToken(ctx context.Context, a Actor, t target, w session.Web) (APIToken, secret.String, error) {
-	token := session.NewToken(t.domain())
-	hash := session.Hash(token)
-	key := session.TokensKey(t.domain(), t.person.ID)
-	err := c.retry(func() error {
+	made, err := once(ctx, c, a, member.Partition(t.domain()), func() (madeToken, error) {
+		m := madeToken{w, session.NewToken(t.domain()).Reveal()}
+		return m, c.writeToken(ctx, a, t, m)
+	})
+	if err != nil {
+		return APIToken{}, secret.String{}, err
+	}
+	v, err := c.tokenView(ctx, made.Web)
+	return v, secret.New(made.Secret), err
+}
+
+func (c *Core) writeToken(ctx context.Context, a Actor, t target, made madeToken) error {
+	key, w, hash := session.TokensKey(t.domain(), t.person.ID), made.Web, session.Hash(secret.New(made.Secret))
+	return c.retry(func() error {
 		live, rev, err := c.liveTokens(ctx, t)
 		if err != nil {
 			return err
@@ -174,18 +190,17 @@ func (c *Core) createToken(ctx context.Context, a Actor, t target, w session.Web
 		for _, l := range live {
 			next.Hashes = append(next.Hashes, l.hash)
 		}
+		ops, err := c.keepAnswer(ctx, a, key.Partition, made)
+		if err != nil {
+			return err
+		}
 		entry := c.entry(a, t, audit.TokenCreate)
 		entry.Kind, entry.Credential, entry.Name = tokenKind, string(w.ID), w.Name
-		ops := c.notice(t.person.Member, notify.Event{Kind: notify.TokenCreated, Name: w.Name, At: c.now(), From: a.From()})
+		ops = append(ops, c.notice(t.person.Member, notify.Event{Kind: notify.TokenCreated, Name: w.Name, At: c.now(), From: a.From()})...)
 		ops = append(ops, member.PutOp(key, next, rev), expiring(member.PutOp(session.WebKey(t.domain(), hash), w, 0), w.ExpiresAt),
 			unchanged(member.Key(t.domain(), t.person.ID), t.person.Revision), audit.Op(entry))
 		return c.apply(ctx, t.domain(), ops...)
 	}, func() error { return c.again(ctx, &t) })
-	if err != nil {
-		return APIToken{}, secret.String{}, err
-	}
-	v, err := c.tokenView(ctx, w)
-	return v, token, err
 }
 
 // liveToken is a token that is good now.

@@ -13,7 +13,7 @@ import (
 func (s service) domains(k *api.Kit) {
 	api.SignedIn(k, api.Operation{ID: "list-domains", Method: http.MethodGet, Path: "/domains", Tag: domainTag,
 		Summary: "The domains that I may see, by name"}, s.listDomains)
-	api.SignedIn(k, api.Operation{ID: "create-domain", Method: http.MethodPost, Path: "/domains", Tag: domainTag, Status: http.StatusCreated,
+	api.SignedIn(k, api.Operation{ID: "create-domain", Method: http.MethodPost, Path: "/domains", Tag: domainTag, Status: http.StatusCreated, Creates: true,
 		Summary: "Make a domain (operators)"}, s.createDomain)
 	api.SignedIn(k, api.Operation{ID: "get-domain", Method: http.MethodGet, Path: "/domains/{domain}", Tag: domainTag, Summary: "One domain"}, s.domain)
 	api.SignedIn(k, api.Operation{ID: "update-domain", Method: http.MethodPatch, Path: "/domains/{domain}", Tag: domainTag,

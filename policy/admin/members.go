@@ -15,7 +15,7 @@ import (
 func (s service) members(k *api.Kit) {
 	api.SignedIn(k, api.Operation{ID: "list-members", Method: http.MethodGet, Path: "/domains/{domain}/members", Tag: memberTag,
 		Summary: "Members by address"}, s.listMembers)
-	api.SignedIn(k, api.Operation{ID: "create-member", Method: http.MethodPost, Path: "/domains/{domain}/members", Tag: memberTag, Status: http.StatusCreated,
+	api.SignedIn(k, api.Operation{ID: "create-member", Method: http.MethodPost, Path: "/domains/{domain}/members", Tag: memberTag, Status: http.StatusCreated, Creates: true,
 		Summary: "Make a member; his temporary password is in this answer and never seen again"}, s.createMember)
 	api.SignedIn(k, api.Operation{ID: "get-member", Method: http.MethodGet, Path: "/members/{address}", Tag: memberTag,
 		Summary: "One member, with his revision as ETag"}, s.member)

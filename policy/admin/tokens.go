@@ -14,7 +14,7 @@ func (s service) tokens(k *api.Kit) {
 	const tag = "API tokens"
 	api.SignedIn(k, api.Operation{ID: "list-api-tokens", Method: http.MethodGet, Path: "/me/api-tokens", Tag: tag,
 		Summary: "My API tokens, without secrets"}, s.listTokens)
-	api.SignedIn(k, api.Operation{ID: "create-api-token", Method: http.MethodPost, Path: "/me/api-tokens", Tag: tag, Status: http.StatusCreated,
+	api.SignedIn(k, api.Operation{ID: "create-api-token", Method: http.MethodPost, Path: "/me/api-tokens", Tag: tag, Status: http.StatusCreated, Creates: true,
 		Summary: "Make a token for a program of mine (administrators and operators); it is in this answer and never seen again"}, s.createToken)
 	api.SignedIn(k, api.Operation{ID: "delete-api-token", Method: http.MethodDelete, Path: "/me/api-tokens/{id}", Tag: tag,
 		Summary: "Delete one; it is over at once"}, s.deleteToken)

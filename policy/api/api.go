@@ -32,8 +32,9 @@ const (
 // Options are what main gives.
 type Options struct {
 	Core    *authcore.Core
-	Log     *slog.Logger           // nil: nothing is logged
-	Metrics *Metrics               // nil: counted and shown nowhere
+	Log     *slog.Logger // nil: nothing is logged
+	Metrics *Metrics     // nil: counted and shown nowhere
+	Rates   Rates
 	JWKS    func() ([]byte, error) // the public keys of upstream tokens as a JWK set; nil: there is none
 }
 
@@ -44,10 +45,12 @@ type Register func(*Kit)
 type Kit struct {
 	Core *authcore.Core
 
-	log     *slog.Logger
-	metrics *Metrics
-	long    map[string]bool // patterns of exports
-	huma    huma.API
+	log       *slog.Logger
+	metrics   *Metrics
+	perSource *meters
+	perMember *meters
+	long      map[string]bool // patterns of exports
+	huma      huma.API
 }
 
 // New makes the handler of everything under Prefix and of /.well-known/jwks.json.

@@ -74,7 +74,7 @@ func open(t testing.TB, change func(*authcore.Options)) *house {
 			change(o)
 		}
 	})
-	s := httptest.NewServer(api.New(api.Options{Core: h.Core.Core, Log: log, JWKS: func() ([]byte, error) { return []byte(`{"keys":[]}`), nil }},
+	s := httptest.NewServer(api.New(api.Options{Core: h.Core.Core, Log: log, Rates: api.Rates{PerMember: -1, PerSource: -1}, JWKS: func() ([]byte, error) { return []byte(`{"keys":[]}`), nil }},
 		self.Register, admin.Register))
 	t.Cleanup(s.Close)
 	h.url = s.URL

@@ -22,6 +22,7 @@ type Operation struct {
 	Tag     string                    // the group it stands in
 	Answers map[string]*huma.Response // of success, where O cannot tell; nil: O does
 	Long    bool                      // an export: it has exportFor
+	Creates bool                      // it takes an idempotency key
 }
 
 // None is the output of an operation that answers 204.
@@ -43,6 +44,12 @@ func SignedIn[I, O any](k *Kit, op Operation, do func(context.Context, authcore.
 	h.Security = []map[string][]string{{tokenScheme: {}}}
 	h.Middlewares = huma.Middlewares{k.signIn}
 	register(k, h, func(ctx context.Context, in *I) (*O, error) {
+		if op.Creates {
+			var err error
+			if ctx, err = requestOf(ctx).once.under(ctx); err != nil {
+				return nil, err
+			}
+		}
 		return do(ctx, requestOf(ctx).actor, in)
 	})
 }
@@ -71,6 +78,9 @@ func (k *Kit) describe(op Operation) huma.Operation {
 		Description: "A problem; its reason says which.",
 		Content:     map[string]*huma.MediaType{problemType: {Schema: Schema[Problem](k)}},
 	}
+	if op.Creates {
+		h.Parameters = append(h.Parameters, idempotencyParam())
+	}
 	if op.Long {
 		k.long[op.Method+" "+Prefix+op.Path] = true
 	}
@@ -92,6 +102,11 @@ func (k *Kit) signIn(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	q.actor = a
+	if p := k.overMember(a); p != nil {
+		q.reason = p.Reason
+		writeProblem(w, p)
+		return
+	}
 	next(ctx)
 }
 

@@ -113,15 +113,15 @@ func TestTicketRacesOnce(t *testing.T) {
 }
 
 // race calls n at once and counts what they answer.
-func race(n int, call func(i int) int) map[int]int {
+func race[T comparable](n int, call func(i int) T) map[T]int {
 	var wait sync.WaitGroup
-	begin, got := make(chan struct{}), make([]int, n)
+	begin, got := make(chan struct{}), make([]T, n)
 	for i := range n {
 		wait.Go(func() { <-begin; got[i] = call(i) })
 	}
 	close(begin)
 	wait.Wait()
-	counts := map[int]int{}
+	counts := map[T]int{}
 	for _, s := range got {
 		counts[s]++
 	}

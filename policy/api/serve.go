@@ -23,6 +23,7 @@ type request struct {
 	client  authcore.Client
 	control *http.ResponseController
 	actor   authcore.Actor // the zero one until a token was shown
+	once    *idempotent    // nil: it carries no idempotency key
 	route   string         // the pattern, which holds no name; empty: none matched
 	reason  string         // of the problem that was answered
 	err     error          // what broke; for the log alone
@@ -46,7 +47,8 @@ type server struct {
 
 func newServer(o Options, register []Register) *server {
 	s := &server{mux: http.NewServeMux()}
-	s.kit = &Kit{Core: o.Core, log: o.Log, metrics: o.Metrics, long: map[string]bool{}, huma: newHuma(s.mux)}
+	s.kit = &Kit{Core: o.Core, log: o.Log, metrics: o.Metrics, long: map[string]bool{}, huma: newHuma(s.mux),
+		perSource: newMeters(o.Rates.PerSource, DefaultRates().PerSource), perMember: newMeters(o.Rates.PerMember, DefaultRates().PerMember)}
 	if s.kit.log == nil {
 		s.kit.log = slog.New(slog.DiscardHandler)
 	}
@@ -76,11 +78,25 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = q.control.SetWriteDeadline(began.Add(answerFor + writeFor))
 	r = r.WithContext(ctx)
 	r.Body = body{http.MaxBytesReader(out, r.Body, MaxBody+1)} // huma's own bound comes first, and says 413
+	if q.once = idempotentOf(r); q.once != nil {
+		r.Body = hashed{r.Body, q.once.sum}
+	}
 	header(w.Header(), q.id)
 	s.kit.metrics.inFlight.Inc()
 	defer s.kit.metrics.inFlight.Dec()
 	defer s.finish(q, out, r, began)
-	if pattern == "" {
+	s.route(handler, out, r)
+}
+
+// route hands the request to its operation, if there is one and its source may ask.
+func (s *server) route(handler http.Handler, out *recorder, r *http.Request) {
+	q := requestOf(r.Context())
+	if p := s.kit.overSource(q.client); p != nil {
+		q.reason = p.Reason
+		writeProblem(out, p)
+		return
+	}
+	if q.route == "" {
 		noRoute(handler, out, r)
 		return
 	}

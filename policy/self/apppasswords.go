@@ -13,7 +13,7 @@ import (
 func (s service) appPasswords(k *api.Kit) {
 	api.SignedIn(k, api.Operation{ID: "list-my-app-passwords", Method: http.MethodGet, Path: "/me/app-passwords", Tag: tag,
 		Summary: "My app passwords"}, s.list)
-	api.SignedIn(k, api.Operation{ID: "create-app-password", Method: http.MethodPost, Path: "/me/app-passwords", Tag: tag, Status: http.StatusCreated,
+	api.SignedIn(k, api.Operation{ID: "create-app-password", Method: http.MethodPost, Path: "/me/app-passwords", Tag: tag, Status: http.StatusCreated, Creates: true,
 		Summary: "Make an app password; its secret is in this answer and never seen again"}, s.create)
 	api.SignedIn(k, api.Operation{ID: "delete-my-app-password", Method: http.MethodDelete, Path: "/me/app-passwords/{id}", Tag: tag,
 		Summary: "Delete an app password; what it signed in is cut"}, s.delete)
