@@ -43,6 +43,7 @@ type Options struct {
 	HashSlots    int             // 0: one a processor
 	PerDoor      int             // sessions of one member at one door; 0: session.DefaultPerDoor
 	CacheEntries int             // decoded records kept; 0: cache.DefaultEntries
+	AuditKeep    time.Duration   // of entries from now on; 0: audit.Keep
 
 	Senders    map[notify.Channel]notify.Sender // ways out of the house; a channel without one is not offered
 	Webhooks   []notify.Webhook                 // what those among the senders want; notify.MaxWebhooks at most
@@ -102,6 +103,9 @@ func New(o Options) *Core {
 	}
 	if o.Hold == 0 {
 		o.Hold = DefaultHold
+	}
+	if o.AuditKeep > 0 && o.AuditKeep != audit.Keep {
+		o.Records = audit.Kept{Records: o.Records, For: o.AuditKeep}
 	}
 	c := &Core{o: o, log: o.Log, now: o.Now, records: cache.New(o.Records, o.Bus, o.Node, o.CacheEntries), shareKey: rand.Text()}
 	c.dir = &member.Directory{Cache: c.records, Keys: o.Keys}

@@ -28,6 +28,7 @@ type Config struct {
 	Tokens       Tokens              `yaml:"tokens"`
 	SignIn       SignIn              `yaml:"sign_in"`
 	Upstreams    map[string]Upstream `yaml:"upstreams"`
+	Audit        Audit               `yaml:"audit"`
 	Limits       Limits              `yaml:"limits"`
 
 	path  string
@@ -87,6 +88,11 @@ type Provider struct {
 	CAFile      string   `yaml:"ca_file"`
 }
 
+// Audit says how long it is kept.
+type Audit struct {
+	KeepDays int `yaml:"keep_days"`
+}
+
 // Upstream is a real server.
 type Upstream struct {
 	Protocol              string   `yaml:"protocol"` // imap, smtp, pop3, http
@@ -127,6 +133,8 @@ type Limits struct {
 	IdleTimeout      time.Duration `yaml:"idle_timeout"`
 	DrainTimeout     time.Duration `yaml:"drain_timeout"`
 	CacheEntries     int           `yaml:"cache_entries"`
+	APIPerMember     int           `yaml:"api_per_member"`
+	APIPerSource     int           `yaml:"api_per_source"`
 }
 
 // The protocols of listeners.
@@ -151,9 +159,10 @@ func Default() Config {
 		Cutoff: time.Date(2022, 10, 13, 0, 0, 0, 0, time.FixedZone("", 9*3600)),
 		Log:    Log{Level: "info", Format: "text"},
 		Ops:    Ops{Address: "127.0.0.1:9143"},
+		Audit:  Audit{KeepDays: 180},
 		Limits: Limits{
 			Hold: 2 * time.Second, HashMemoryKiB: 19456, HashTime: 2, PerMemberAndDoor: 20, PerSource: 50, IdleTimeout: 32 * time.Minute,
-			DrainTimeout: 30 * time.Second,
+			DrainTimeout: 30 * time.Second, APIPerMember: 1200, APIPerSource: 6000,
 		},
 	}
 }

@@ -30,6 +30,9 @@ func (c *Config) validate() (m Mistakes) {
 	c.validateProviders(bad)
 	c.validateUpstreams(bad)
 	c.validateLimits(bad)
+	if days := c.Audit.KeepDays; days < 1 || days > 3650 {
+		bad("audit.keep_days", "must be 1 to 3650, is %d", days)
+	}
 	return m
 }
 
@@ -245,6 +248,8 @@ func (c *Config) validateLimits(bad badFunc) {
 		"per_source":          {l.PerSource, 1, 1_000_000},
 		"connections":         {l.Connections, 0, 10_000_000},
 		"cache_entries":       {l.CacheEntries, 0, 100_000_000},
+		"api_per_member":      {l.APIPerMember, 60, 1_000_000},
+		"api_per_source":      {l.APIPerSource, 60, 10_000_000},
 	} {
 		if k.value < k.low || k.value > k.high {
 			bad("limits."+key, "must be %d to %d, is %d", k.low, k.high, k.value)

@@ -79,7 +79,7 @@ const (
 	MessageGiveUp     Action = "message_give_up" // reason: its kind, detail: the channel
 )
 
-// Keep is how long entries stay.
+// Keep is how long entries stay, unless the configuration says otherwise (Kept).
 const Keep = 180 * 24 * time.Hour
 
 // Prefix begins the names of all entries.

@@ -221,3 +221,24 @@ func TestMergerIsBounded(t *testing.T) {
 		t.Errorf("%v and %v", a, b)
 	}
 }
+
+// Entries stay as long as is asked for; other records are let alone.
+func TestKept(t *testing.T) {
+	now := noon
+	r := memory.NewRecords(memory.Options{Now: func() time.Time { return now }})
+	k := Kept{Records: r, For: 10 * 24 * time.Hour}
+	other := store.Op{Kind: store.Put, Name: "other", Value: []byte("{}"), ExpiresAt: noon.Add(20 * 24 * time.Hour)}
+	if _, err := k.Apply(t.Context(), "p", Op(entry(noon, "ann")), other); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		days          int
+		audit, others int
+	}{{9, 1, 1}, {11, 0, 1}, {21, 0, 0}} {
+		now = noon.Add(time.Duration(c.days) * 24 * time.Hour)
+		others, err := r.List(t.Context(), "p", store.Query{Prefix: "other"})
+		if l := list(t, r, Filter{}); len(l) != c.audit || len(others) != c.others || err != nil {
+			t.Errorf("after %d days: %d entries, %d others, %v", c.days, len(l), len(others), err)
+		}
+	}
+}

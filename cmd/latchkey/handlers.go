@@ -25,7 +25,8 @@ func (h *house) opsHandler() http.Handler {
 
 // apiHandler is the API's.
 func (h *house) apiHandler() http.Handler {
-	return api.New(api.Options{Core: h.core, Log: h.log, Metrics: api.NewMetrics(h.metrics), JWKS: h.signer.JWKS}, self.Register, admin.Register)
+	return api.New(api.Options{Core: h.core, Log: h.log, Metrics: api.NewMetrics(h.metrics), JWKS: h.signer.JWKS,
+		Rates: api.Rates{PerMember: h.first.Limits.APIPerMember, PerSource: h.first.Limits.APIPerSource}}, self.Register, admin.Register)
 }
 
 // storeReads: the store answers.

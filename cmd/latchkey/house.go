@@ -89,6 +89,7 @@ func (h *house) openStore(ctx context.Context, cfg *configs.Config) (err error) 
 	h.core = authcore.New(authcore.Options{
 		Records: h.db, Ephemeral: memory.NewEphemeral(memory.Options{}), Bus: memory.NewBus(), Keys: h.keys, Log: h.log,
 		Cutoff: cfg.Cutoff, Hold: holdOf(cfg), HashSlots: cfg.Limits.HashSlots, PerDoor: cfg.Limits.PerMemberAndDoor, CacheEntries: cfg.Limits.CacheEntries,
+		AuditKeep:   time.Duration(cfg.Audit.KeepDays) * 24 * time.Hour,
 		Hash:        password.Params{MemoryKiB: uint32(cfg.Limits.HashMemoryKiB), Time: uint32(cfg.Limits.HashTime)},
 		Providers:   func() []*oidc.Provider { return h.snapshot().providers },
 		UserByID:    func(name string) bool { return h.snapshot().pool.UserByID(name) },

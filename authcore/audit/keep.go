@@ -1,0 +1,27 @@
+package audit
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"latchkey/authcore/store"
+)
+
+// Kept are records in which entries stay for another time than Keep, from the next one on.
+type Kept struct {
+	store.Records
+	For time.Duration
+}
+
+// Apply keeps store.Records.
+func (k Kept) Apply(ctx context.Context, partition string, ops ...store.Op) (int64, error) {
+	ops = slices.Clone(ops)
+	for i, op := range ops {
+		if strings.HasPrefix(op.Name, Prefix) && !op.ExpiresAt.IsZero() {
+			ops[i].ExpiresAt = op.ExpiresAt.Add(k.For - Keep)
+		}
+	}
+	return k.Records.Apply(ctx, partition, ops...)
+}
