@@ -8,6 +8,7 @@ import (
 	"latchkey/authcore/notify"
 	"latchkey/authcore/otp"
 	"latchkey/authcore/secret"
+	"latchkey/authcore/signin"
 )
 
 // What the tests of this package reach and nobody else may.
@@ -38,3 +39,12 @@ func (c *Core) TryCode(ctx context.Context, t otp.Ticket, d member.DomainID, id 
 
 // CodeShadow is codeShadow.
 func (c *Core) CodeShadow(typed string) member.ID { return c.codeShadow(typed) }
+
+// ProvedBy is what follows a first factor that proved the member just now.
+func (c *Core) ProvedBy(ctx context.Context, client Client, f signin.Factor, d member.DomainID, id member.ID) (SignInResult, error) {
+	_, epochs, err := c.webEpochs(ctx, d, id)
+	if err != nil {
+		return SignInResult{}, err
+	}
+	return c.proved(ctx, client, firstFactor{factor: f, domain: d, member: id, epochs: epochs})
+}
