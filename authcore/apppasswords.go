@@ -109,7 +109,10 @@ func (c *Core) createApp(ctx context.Context, a Actor, t target, w apppass.Wish)
 		m := madeApp{it, plain.Reveal()}
 		return m, c.writeApp(ctx, a, t, m)
 	})
-	return AppPassword{Item: made.Item}, secret.New(made.Secret), err
+	if err != nil {
+		return AppPassword{}, secret.String{}, err
+	}
+	return AppPassword{Item: made.Item}, secret.New(made.Secret), nil
 }
 
 func (c *Core) writeApp(ctx context.Context, a Actor, t target, made madeApp) error {

@@ -67,7 +67,8 @@ func once[T any](ctx context.Context, c *Core, a Actor, partition string, do fun
 	if v, done, readErr := remembered[T](ctx, c, a, partition, q); done || isDenied(readErr, IdempotencyMismatch) {
 		return v, readErr
 	}
-	return made, err
+	var none T // what was not written is shown to nobody
+	return none, err
 }
 
 func remembered[T any](ctx context.Context, c *Core, a Actor, partition string, q onceRequest) (v T, done bool, err error) {
