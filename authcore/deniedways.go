@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"latchkey/authcore/audit"
 	"latchkey/authcore/member"
-	"latchkey/authcore/store"
 	"latchkey/policy"
 )
 
@@ -29,19 +27,13 @@ func (c *Core) DenyWays(ctx context.Context, a Actor, address string, ways []str
 				"must be at most %d of line, phone, quick, passkey and oidc. with a provider's name", maxDeniedWays)})
 		}
 	}
-	err = c.retry(func() error {
-		if err := over(t, ifRevision); err != nil {
-			return err
-		}
-		if t.person.Member.Status == member.Deleted {
+	err = c.changeMember(ctx, a, &t, audit.WaysDeny, func(m *member.Member) error {
+		if m.Status == member.Deleted {
 			return deny(NotFound, "")
 		}
-		m := *t.person.Member
 		m.DeniedWays = denied
-		e := c.entry(a, t, audit.WaysDeny)
-		e.Detail = strings.Join(denied, " ")
-		return c.apply(ctx, t.domain(), []store.Op{member.PutOp(member.Key(t.domain(), m.ID), m, t.person.Revision), audit.Op(e)}...)
-	}, func() error { return c.again(ctx, &t) })
+		return over(t, ifRevision)
+	})
 	if err != nil {
 		return Profile{}, err
 	}
