@@ -20,6 +20,7 @@ import (
 	"latchkey/authcore/oidc"
 	"latchkey/authcore/otp"
 	"latchkey/authcore/password"
+	"latchkey/authcore/quick"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/session"
 	"latchkey/authcore/store"
@@ -51,6 +52,9 @@ type Options struct {
 	KeepOutbox bool                             // Run sends nothing and announces nothing: for tests that count, and commands
 	Codes      otp.Limits                       // on the one-time codes that leave it in an hour
 	Region     string                           // of mobile numbers typed without "+", like JP; empty: they need it
+
+	// Party is this installation as a relying party of WebAuthn; nil: neither quick login nor passkeys are offered.
+	Party *quick.Party
 
 	Providers func() []*oidc.Provider // that members may sign in with, as the configuration orders them; nil: none
 

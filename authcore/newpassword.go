@@ -60,10 +60,14 @@ func (c *Core) newPassword(ctx context.Context, d member.DomainID, p member.Pers
 		}
 	}
 	next := c.nextPassword(slot, old, prepared, w)
-	return setting{epoch: next.Epoch, ops: []store.Op{
+	ops := []store.Op{
 		member.PutOp(password.Key(d, p.ID), next, rev),
 		{Kind: store.Delete, Name: lockout.Key(d, p.ID).Name, IfRevision: store.AnyRevision},
-	}}, nil
+	}
+	if w.temporary || w.resetBy != "" { // not by who knew the old one: what was registered under that goes with it
+		ops = append(ops, c.withoutQuick(d, p.ID)...)
+	}
+	return setting{epoch: next.Epoch, ops: ops}, nil
 }
 
 // firstPassword is that of a new member: the one he brings along, hashed or not, or a temporary one, to be shown once.

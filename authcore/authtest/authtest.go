@@ -15,6 +15,7 @@ import (
 	"latchkey/authcore/member"
 	"latchkey/authcore/notify"
 	"latchkey/authcore/password"
+	"latchkey/authcore/quick"
 	"latchkey/authcore/sample"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/store"
@@ -31,6 +32,9 @@ type Core struct {
 	Keys    *secret.Keys
 	People  map[string]sample.Person // by state: "app-only", "account", …
 }
+
+// Origin is where the service is, for quick login and passkeys.
+const Origin = "https://localhost"
 
 // nowhere is a Sender that never gets to send: what leaves stays in the outbox, for Sent.
 type nowhere struct{}
@@ -78,6 +82,9 @@ func New(t testing.TB, change func(*authcore.Options)) *Core {
 		Records: memory.NewRecords(memory.Options{}), Ephemeral: memory.NewEphemeral(memory.Options{}), Bus: memory.NewBus(), Keys: keys,
 		Hold: -1, Hash: Cheap(), HashSlots: 4, KeepOutbox: true,
 		Senders: map[notify.Channel]notify.Sender{notify.ByEmail: nowhere{}, notify.BySMS: nowhere{}},
+	}
+	if o.Party, err = quick.NewParty(quick.Settings{ID: "localhost", Origins: []string{Origin}}); err != nil {
+		t.Fatal(err)
 	}
 	if change != nil {
 		change(&o)

@@ -61,6 +61,7 @@ const (
 	WayAllowed         Kind = "way_allowed"      // Name: the way to sign in that is available now
 	LinkChanged        Kind = "link_changed"     // Name: the way that was linked or unlinked
 	QuickChanged       Kind = "quick_changed"    // Name: the device
+	CounterWentBack    Kind = "possible_clone"   // Name: the device or passkey whose counter went back
 	NewClient          Kind = "new_client"       // first time for this credential, door and network
 	SignInCode         Kind = "sign_in_code"     // inbox only, to older sessions: a code for who cannot receive a text message
 	TokenCreated       Kind = "api_token_created"

@@ -226,7 +226,9 @@ func (p *Party) BeginAssertion(whose *Whose) (json.RawMessage, State, error) {
 }
 
 // An Assertion is an answer that was read and not yet believed.
-type Assertion struct{ parsed *protocol.ParsedCredentialAssertionData }
+type Assertion struct {
+	parsed *protocol.ParsedCredentialAssertionData
+}
 
 // ReadAssertion reads AuthenticationResponseJSON.
 func ReadAssertion(answer []byte) (Assertion, error) {
