@@ -48,16 +48,15 @@ type Ceremony struct {
 	ExpiresAt time.Time
 }
 
-func ceremonyKey(t secret.String) store.Key {
-	return store.Key{Partition: "ceremony", Name: session.Hash(t)}
-}
+func ceremonyKey(ticket string) store.Key { return store.Key{Partition: "ceremony", Name: ticket} }
 
-func (c *Core) keepCeremony(ctx context.Context, t secret.String, k ceremony) error {
+// keepCeremony remembers k under session.Hash of a ticket's token.
+func (c *Core) keepCeremony(ctx context.Context, ticket string, k ceremony) error {
 	p, err := json.Marshal(k)
 	if err != nil {
 		return broken("keep a challenge", err)
 	}
-	if err := c.o.Ephemeral.Put(ctx, ceremonyKey(t), p, CeremonyFor); err != nil {
+	if err := c.o.Ephemeral.Put(ctx, ceremonyKey(ticket), p, CeremonyFor); err != nil {
 		return broken("keep a challenge", err)
 	}
 	return nil
@@ -66,15 +65,15 @@ func (c *Core) keepCeremony(ctx context.Context, t secret.String, k ceremony) er
 // begun answers the beginning of a ceremony that is kept under a ticket of its own. d makes the ticket look like others.
 func (c *Core) begun(ctx context.Context, d member.DomainID, k ceremony, options json.RawMessage) (Ceremony, error) {
 	t := session.NewToken(d)
-	if err := c.keepCeremony(ctx, t, k); err != nil {
+	if err := c.keepCeremony(ctx, session.Hash(t), k); err != nil {
 		return Ceremony{}, err
 	}
 	return Ceremony{Ticket: t, Device: k.Device, Challenge: k.State.Challenge, Options: options, ExpiresAt: c.now().Add(CeremonyFor)}, nil
 }
 
 // takeCeremony answers what was remembered, and forgets it: a challenge is answered once, rightly or not.
-func (c *Core) takeCeremony(ctx context.Context, t secret.String, what purpose, bound string) (ceremony, error) {
-	p, err := c.o.Ephemeral.Take(ctx, ceremonyKey(t))
+func (c *Core) takeCeremony(ctx context.Context, ticket string, what purpose, bound string) (ceremony, error) {
+	p, err := c.o.Ephemeral.Take(ctx, ceremonyKey(ticket))
 	if errors.Is(err, store.ErrNotFound) {
 		return ceremony{}, deny(TicketInvalid, "")
 	}

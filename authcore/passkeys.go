@@ -5,14 +5,18 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"latchkey/authcore/audit"
 	"latchkey/authcore/member"
 	"latchkey/authcore/notify"
+	"latchkey/authcore/otp"
 	"latchkey/authcore/quick"
 	"latchkey/authcore/secret"
+	"latchkey/authcore/session"
 	"latchkey/authcore/signin"
 	"latchkey/authcore/store"
+	"latchkey/authcore/store/cache"
 	"latchkey/policy"
 )
 
@@ -80,7 +84,7 @@ func (c *Core) FinishPasskey(ctx context.Context, a Actor, ticket secret.String,
 	if len(mistakes) > 0 {
 		return quick.Named{}, invalid(mistakes...)
 	}
-	k, err := c.takeCeremony(ctx, ticket, passkeyRegister, sessionBound(a.Session))
+	k, err := c.takeCeremony(ctx, session.Hash(ticket), passkeyRegister, sessionBound(a.Session))
 	if err != nil {
 		return quick.Named{}, err
 	}
@@ -115,13 +119,14 @@ func (c *Core) passkeyChange(a Actor, t target, p quick.Named, detail string) []
 	return append(c.notice(t.person.Member, notify.Event{Kind: notify.MethodChanged, Name: p.Name, At: c.now(), From: a.From()}), audit.Op(entry))
 }
 
-// DeletePasskey deletes one of the actor's own. It needs no re-authentication.
+// DeletePasskey deletes one of the actor's own. It needs no re-authentication, and is refused where it is the last method
+// of a member of whom two-step is asked.
 func (c *Core) DeletePasskey(ctx context.Context, a Actor, id string) error {
 	t, err := c.self(ctx, a)
 	if err != nil {
 		return err
 	}
-	return c.deletePasskey(ctx, a, t, id)
+	return c.deletePasskey(ctx, a, t, id, c.otherMethods)
 }
 
 // DeletePasskeyOf deletes a member's for an administrator.
@@ -130,10 +135,32 @@ func (c *Core) DeletePasskeyOf(ctx context.Context, a Actor, address, id string)
 	if err != nil {
 		return err
 	}
-	return c.deletePasskey(ctx, a, t, id)
+	return c.deletePasskey(ctx, a, t, id, func(context.Context, target) ([]store.Op, error) { return nil, nil })
 }
 
-func (c *Core) deletePasskey(ctx context.Context, a Actor, t target, id string) error {
+// otherMethods refuses where a member of whom two-step is asked has no method but passkeys and recovery codes. Its steps
+// hold that the others are still there when the batch is written.
+func (c *Core) otherMethods(ctx context.Context, t target) ([]store.Op, error) {
+	used, err := c.hasPasskey(ctx, t.domain(), t.person.Member)
+	if err != nil || !used || !t.person.Member.TwoStepOn(t.tenant.Policy) {
+		return nil, err
+	}
+	key := otp.Key(t.domain(), t.person.ID)
+	_, rev, err := readDirect[otp.Methods](ctx, c, key)
+	if err != nil {
+		return nil, err
+	}
+	steps, err := c.secondSteps(ctx, t.domain(), t.person.Member)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(steps, func(s SecondStep) bool { return s.Method != signin.ByPasskey && s.Method != signin.ByRecovery }) {
+		return nil, deny(TwoStepMethodMissing, "It is your last method of 2-step verification: add another one first.")
+	}
+	return []store.Op{unchanged(member.Key(t.domain(), t.person.ID), t.person.Revision), unchanged(key, rev)}, nil
+}
+
+func (c *Core) deletePasskey(ctx context.Context, a Actor, t target, id string, others func(context.Context, target) ([]store.Op, error)) error {
 	key := quick.PasskeysKey(t.domain(), t.person.ID)
 	return c.retry(func() error {
 		r, rev, err := readDirect[quick.Passkeys](ctx, c, key)
@@ -145,6 +172,13 @@ func (c *Core) deletePasskey(ctx context.Context, a Actor, t target, id string) 
 			return deny(NotFound, "")
 		}
 		ops := c.passkeyChange(a, t, *p, "passkey_deleted")
+		if len(r.Items) == 1 {
+			held, err := others(ctx, t)
+			if err != nil {
+				return err
+			}
+			ops = append(ops, held...)
+		}
 		return c.apply(ctx, t.domain(), append(ops, member.PutOp(key, r.Without(id), rev))...)
 	}, func() error { return c.again(ctx, &t) })
 }
@@ -169,14 +203,14 @@ func (c *Core) SignInPasskey(ctx context.Context, client Client, ticket secret.S
 
 // ReauthenticatePasskey confirms the actor's session with a passkey.
 func (c *Core) ReauthenticatePasskey(ctx context.Context, a Actor, ticket secret.String, answer json.RawMessage) (SignInResult, error) {
-	if err := onlyPeople(a); err != nil {
+	if err := c.mayConfirm(a); err != nil {
 		return SignInResult{}, err
 	}
 	return c.passkey(ctx, a.Client, &a, ticket, answer)
 }
 
 func (c *Core) passkey(ctx context.Context, client Client, again *Actor, ticket secret.String, answer json.RawMessage) (SignInResult, error) {
-	k, err := c.takeCeremony(ctx, ticket, passkeySignIn, c.bound(client))
+	k, err := c.takeCeremony(ctx, session.Hash(ticket), passkeySignIn, c.bound(client))
 	if err != nil {
 		return SignInResult{}, err
 	}
@@ -193,81 +227,106 @@ func (c *Core) passkey(ctx context.Context, client Client, again *Actor, ticket 
 	if v, err := c.gate(ctx, q.trial); err != nil || v.Reason != "" {
 		return SignInResult{}, c.refused(ctx, q, v, err)
 	}
-	p, err := c.assertPasskey(ctx, q, k.State, answer)
+	p, err := c.assertPasskey(ctx, assertion{
+		party: q.party, domain: q.domain, member: q.owner(), from: client.From(), state: k.State, answer: answer,
+	}, nil)
 	if err != nil {
-		return SignInResult{}, err
+		return SignInResult{}, c.refuseProof(ctx, q, err)
 	}
 	return c.admit(ctx, client, q, policy.WayPasskey, p.Name, firstFactor{factor: signin.Passkey, credential: p.ID, again: again})
 }
 
-// assertPasskey checks an answer against the passkeys of a member, and answers which it was.
-func (c *Core) assertPasskey(ctx context.Context, q *keyed, s quick.State, answer []byte) (quick.Named, error) {
+// assertPasskey checks an answer against the passkeys of s.member, and answers which it was. more is written with the use.
+func (c *Core) assertPasskey(ctx context.Context, s assertion, more func() ([]store.Op, error)) (quick.Named, error) {
 	var found quick.Named
-	key := quick.PasskeysKey(q.domain, q.member)
-	err := c.assert(ctx, q, answer, s, "passkey", func() (quick.Whose, func(quick.Credential) store.Op, error) {
+	s.name = "passkey"
+	s.load = func() (quick.Whose, keeps, error) {
+		if s.member == nil {
+			return quick.Whose{}, nil, nil
+		}
+		key := quick.PasskeysKey(s.domain, s.member.ID)
 		r, rev, err := readDirect[quick.Passkeys](ctx, c, key)
-		if err != nil || !q.may {
+		if err != nil {
 			return quick.Whose{}, nil, err
 		}
-		return passkeysOf(q.domain, q.member, "", r), func(cred quick.Credential) store.Op {
+		return passkeysOf(s.domain, s.member.ID, "", r), func(cred quick.Credential) ([]store.Op, error) {
 			found = *r.Find(func(p quick.Named) bool { return bytes.Equal(p.Credential.ID, cred.ID) })
-			return member.PutOp(key, r.Used(cred, c.now(), q.a.Conn.Client.Addr().Unmap().String()), rev)
+			ops := []store.Op{member.PutOp(key, r.Used(cred, c.now(), s.from), rev)}
+			if more == nil {
+				return ops, nil
+			}
+			with, err := more()
+			return append(ops, with...), err
 		}, nil
-	})
+	}
+	err := c.assert(ctx, s)
 	return found, err
 }
 
 // hasPasskey says whether a passkey can be the second step of a member: he has one, and the way is open to him.
-func (c *Core) hasPasskey(ctx context.Context, p policy.Policy, d member.DomainID, m *member.Member) (bool, error) {
-	if c.o.Party == nil || !m.MayUse(policy.WayPasskey, p) {
-		return false, nil
+func (c *Core) hasPasskey(ctx context.Context, d member.DomainID, m *member.Member) (bool, error) {
+	t, err := c.dir.TenantByID(ctx, d)
+	if err != nil || t == nil || c.o.Party == nil || !m.MayUse(policy.WayPasskey, t.Policy) {
+		return false, err
 	}
-	r, _, err := readDirect[quick.Passkeys](ctx, c, quick.PasskeysKey(d, m.ID))
+	r, _, err := cache.Read[quick.Passkeys](ctx, c.records, quick.PasskeysKey(d, m.ID))
 	return len(r.Credentials()) > 0, err
 }
 
-// beginPasskeyStep answers the options of a second step by passkey. It belongs to the ticket of the sign-in; a new
-// challenge voids the one before.
-func (c *Core) beginPasskeyStep(ctx context.Context, client Client, d member.DomainID, id member.ID, ticket secret.String) (Ceremony, error) {
+// SignInPasskeyStep answers a challenge for the member's passkeys, where the second step of a sign-in offers them. It
+// belongs to the ticket; a new one voids the one before.
+func (c *Core) SignInPasskeyStep(ctx context.Context, client Client, ticket secret.String) (Ceremony, error) {
+	u, err := c.at(ctx, client, ticket, TwoStepRequired)
+	if err != nil {
+		return Ceremony{}, err
+	}
+	if !slices.Contains(kinds(u.offered()), signin.ByPasskey) {
+		return Ceremony{}, invalid(policy.Mistake{Field: "ticket", Reason: "is for a step that offers no passkey"})
+	}
 	p, err := c.party()
 	if err != nil {
 		return Ceremony{}, err
 	}
-	r, _, err := readDirect[quick.Passkeys](ctx, c, quick.PasskeysKey(d, id))
+	r, _, err := readDirect[quick.Passkeys](ctx, c, quick.PasskeysKey(u.Domain, u.Member))
 	if err != nil {
 		return Ceremony{}, err
 	}
-	if len(r.Credentials()) == 0 {
-		return Ceremony{}, deny(TwoStepMethodMissing, "")
-	}
-	whose := passkeysOf(d, id, "", r)
+	whose := passkeysOf(u.Domain, u.Member, "", r)
 	options, state, err := p.BeginAssertion(&whose)
 	if err != nil {
 		return Ceremony{}, err
 	}
-	k := ceremony{For: passkeyStep, Bound: c.bound(client), State: state}
-	if err := c.keepCeremony(ctx, ticket, k); err != nil {
+	if err := c.keepCeremony(ctx, session.Hash(ticket), ceremony{For: passkeyStep, Bound: c.bound(client), State: state}); err != nil {
 		return Ceremony{}, err
 	}
-	return Ceremony{Ticket: ticket, Challenge: state.Challenge, Options: options, ExpiresAt: c.now().Add(CeremonyFor)}, nil
+	return Ceremony{Challenge: state.Challenge, Options: options, ExpiresAt: c.now().Add(CeremonyFor)}, nil
 }
 
-// tryPasskeyStep says whether an answer passes the second step that the ticket's owner began, and which passkey it was.
-// False is a Denial: TicketInvalid when no challenge was asked for, else BadCredentials, recorded and held back.
-func (c *Core) tryPasskeyStep(ctx context.Context, client Client, d member.DomainID, id member.ID, ticket secret.String, answer json.RawMessage) (quick.Named, error) {
-	k, err := c.takeCeremony(ctx, ticket, passkeyStep, c.bound(client))
+// tryPasskeyStep passes the second step by a passkey. Denied as BadCode: no challenge was asked for, it was answered
+// before, or the answer does not hold.
+func (c *Core) tryPasskeyStep(ctx context.Context, t secondTry) error {
+	k, err := c.takeCeremony(ctx, t.ticket, passkeyStep, c.bound(t.client))
+	var d *Denial
+	if errors.As(err, &d) {
+		return deny(BadCode, "")
+	}
 	if err != nil {
-		return quick.Named{}, err
+		return err
 	}
-	q, err := c.findKeyed(ctx, client, nil, d, id, string(d)+"."+string(id))
+	p, err := c.party()
 	if err != nil {
-		return quick.Named{}, err
+		return err
 	}
-	if v, err := c.gate(ctx, q.trial); err != nil || v.Reason != "" {
-		return quick.Named{}, c.refused(ctx, q, v, err)
+	person, err := c.dir.PersonByID(ctx, t.domain, t.member)
+	if err != nil {
+		return err
 	}
-	if !q.may || !q.person.Member.MayUse(policy.WayPasskey, q.tenant.Policy) {
-		return quick.Named{}, deny(WayDenied, "")
+	_, err = c.assertPasskey(ctx, assertion{
+		party: p, domain: t.domain, member: person.Member, from: t.client.From(), state: k.State, answer: t.answer,
+	}, func() ([]store.Op, error) { return c.passedOps(ctx, t, nil) })
+	if errors.Is(err, quick.ErrProof) || errors.Is(err, quick.ErrCloned) {
+		c.log.Info("an authenticator's answer was refused", "error", err)
+		return deny(BadCode, "")
 	}
-	return c.assertPasskey(ctx, q, k.State, answer)
+	return err
 }

@@ -2,6 +2,7 @@ package authcore_test
 
 import (
 	"encoding/json"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +15,8 @@ import (
 	"latchkey/authcore/notify"
 	"latchkey/authcore/quick"
 	"latchkey/authcore/sample"
+	"latchkey/authcore/secret"
+	"latchkey/authcore/signin"
 	"latchkey/policy"
 )
 
@@ -26,7 +29,7 @@ type authenticator struct {
 
 func newAuthenticator() *authenticator {
 	return &authenticator{rp: virtualwebauthn.RelyingParty{ID: "localhost", Name: "Latchkey", Origin: authtest.Origin},
-		auth: virtualwebauthn.NewAuthenticator(), cred: virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)}
+		auth: virtualwebauthn.NewAuthenticator(), cred: newCredential()}
 }
 
 func (k *authenticator) create(t testing.TB, options json.RawMessage) []byte {
@@ -476,5 +479,97 @@ func TestKeysOfOthersAreTheAdministrators(t *testing.T) {
 	}
 	if err := s.DeleteQuickDeviceOf(t.Context(), authtest.Operator(), s.address("account"), d.id); err != nil {
 		t.Error(err)
+	}
+}
+
+// atSecondStep signs in with the password of a member of whom the policy asks a second step.
+func (s *stage) atSecondStep(t *testing.T, state string) secret.String {
+	t.Helper()
+	r := s.signIn(t, state, s.People[state].Account)
+	if r.State != authcore.TwoStepRequired || !slices.ContainsFunc(r.Methods, func(m authcore.SecondMethod) bool { return m.Kind == signin.ByPasskey }) {
+		t.Fatalf("%q, methods %v", r.State, r.Methods)
+	}
+	return r.Ticket
+}
+
+func (s *stage) passStep(t *testing.T, ticket secret.String, answer []byte) (authcore.SignInResult, error) {
+	t.Helper()
+	return s.SignInTwoStep(t.Context(), authtest.Client(), ticket, authcore.SecondAnswer{Method: signin.ByPasskey, Assertion: answer})
+}
+
+func TestPasskeyAsSecondStep(t *testing.T) {
+	s := newStage(t, nil)
+	k := s.withPasskey(t, "account")
+	a := s.Actor(t, "account")
+	s.policy(t, sample.Old, func(p *policy.Policy) { p.SignIn.TwoStep = policy.TwoStepRequired })
+	begin := func(ticket secret.String) authcore.Ceremony {
+		began, err := s.SignInPasskeyStep(t.Context(), authtest.Client(), ticket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return began
+	}
+	one, two := s.atSecondStep(t, "account"), s.atSecondStep(t, "account")
+	answer := k.get(t, begin(one).Options)
+	begin(two)
+	for name, c := range map[string]struct {
+		ticket secret.String
+		answer []byte
+	}{"of another ticket": {two, answer}, "no challenge asked for": {s.atSecondStep(t, "account"), answer}, "nothing": {s.atSecondStep(t, "account"), nil}} {
+		if r, err := s.passStep(t, c.ticket, c.answer); !denied(err, authcore.BadCode) || !r.Token.Empty() {
+			t.Errorf("%s: %q, %v", name, r.State, err)
+		}
+	}
+	r, err := s.passStep(t, one, answer)
+	if err != nil || r.State != authcore.SignedIn || r.Actor.Address != s.address("account") {
+		t.Fatalf("%q, %v", r.State, err)
+	}
+	if _, err := s.passStep(t, one, answer); !denied(err, authcore.TicketInvalid) {
+		t.Errorf("again: %v", err)
+	}
+	if r, err := s.byPasskey(t, k); err == nil || !r.Token.Empty() {
+		t.Errorf("a passkey is both steps: %q, %v", r.State, err)
+	}
+	l, err := s.Passkeys(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeletePasskey(t.Context(), a, l[0].ID); !denied(err, authcore.TwoStepMethodMissing) {
+		t.Errorf("the last method was deleted: %v", err)
+	}
+	if err := s.DeletePasskeyOf(t.Context(), authtest.Operator(), s.address("account"), l[0].ID); err != nil {
+		t.Errorf("by an administrator: %v", err)
+	}
+}
+
+// Two answers to the challenges of one ticket pass it once; the counter is spent by whoever came first.
+func TestRacingPasskeySteps(t *testing.T) {
+	s := newStage(t, nil)
+	k := s.withPasskey(t, "account")
+	s.policy(t, sample.Old, func(p *policy.Policy) { p.SignIn.TwoStep = policy.TwoStepRequired })
+	ticket := s.atSecondStep(t, "account")
+	began, err := s.SignInPasskeyStep(t.Context(), authtest.Client(), ticket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := k.get(t, began.Options)
+	errs := make([]error, 100)
+	var wait sync.WaitGroup
+	for i := range errs {
+		wait.Go(func() { _, errs[i] = s.passStep(t, ticket, answer) })
+	}
+	wait.Wait()
+	if n := len(slices.DeleteFunc(errs, func(err error) bool { return err != nil })); n != 1 {
+		t.Errorf("passed %d times", n)
+	}
+}
+
+// newCredential makes one whose coordinates have their full length: the library cuts leading zeros, which no authenticator
+// does (RFC 9053 section 7.1.1).
+func newCredential() virtualwebauthn.Credential {
+	for {
+		if c := virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2); len(c.Key.AttestationData()) == 77 {
+			return c
+		}
 	}
 }

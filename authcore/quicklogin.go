@@ -121,7 +121,7 @@ func (c *Core) RegisterQuickDevice(ctx context.Context, a Actor, n NewQuickDevic
 	if len(mistakes) > 0 {
 		return quick.Device{}, invalid(mistakes...)
 	}
-	k, err := c.takeCeremony(ctx, n.Ticket, quickRegister, sessionBound(a.Session))
+	k, err := c.takeCeremony(ctx, session.Hash(n.Ticket), quickRegister, sessionBound(a.Session))
 	if err != nil {
 		return quick.Device{}, err
 	}
@@ -266,7 +266,7 @@ func (c *Core) FinishQuickBiometric(ctx context.Context, a Actor, id string, tic
 	if err != nil {
 		return quick.Device{}, err
 	}
-	k, err := c.takeCeremony(ctx, ticket, quickBiometric, sessionBound(a.Session))
+	k, err := c.takeCeremony(ctx, session.Hash(ticket), quickBiometric, sessionBound(a.Session))
 	if err != nil {
 		return quick.Device{}, err
 	}

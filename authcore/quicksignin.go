@@ -13,6 +13,7 @@ import (
 	"latchkey/authcore/password"
 	"latchkey/authcore/quick"
 	"latchkey/authcore/secret"
+	"latchkey/authcore/session"
 	"latchkey/authcore/signin"
 	"latchkey/authcore/store"
 	"latchkey/authcore/store/cache"
@@ -71,6 +72,17 @@ func (c *Core) findKeyed(ctx context.Context, client Client, again *Actor, d mem
 	return q, nil
 }
 
+// owner is whose the key is; nil when he may not sign in.
+func (q *keyed) owner() *member.Member {
+	if !q.may {
+		return nil
+	}
+	return q.person.Member
+}
+
+// from is the address of the client.
+func (q *keyed) from() string { return q.a.Conn.Client.Addr().Unmap().String() }
+
 // QuickPIN is what a device sends to sign in.
 type QuickPIN struct {
 	Ticket    secret.String
@@ -86,22 +98,14 @@ func (c *Core) SignInQuickPIN(ctx context.Context, client Client, p QuickPIN) (S
 
 // ReauthenticateQuickPIN confirms the actor's session with a device and its PIN.
 func (c *Core) ReauthenticateQuickPIN(ctx context.Context, a Actor, p QuickPIN) (SignInResult, error) {
-	if err := onlyPeople(a); err != nil {
+	if err := c.mayConfirm(a); err != nil {
 		return SignInResult{}, err
 	}
 	return c.quickPIN(ctx, a.Client, &a, p)
 }
 
-// onlyPeople refuses API tokens and commands, which cannot prove themselves.
-func onlyPeople(a Actor) error {
-	if a.web == nil || a.web.Name != "" {
-		return deny(Forbidden, "an API token cannot be re-authenticated")
-	}
-	return nil
-}
-
 func (c *Core) quickPIN(ctx context.Context, client Client, again *Actor, sent QuickPIN) (SignInResult, error) {
-	k, err := c.takeCeremony(ctx, sent.Ticket, quickSignIn, c.bound(client))
+	k, err := c.takeCeremony(ctx, session.Hash(sent.Ticket), quickSignIn, c.bound(client))
 	if err != nil {
 		return SignInResult{}, err
 	}
@@ -269,7 +273,7 @@ func (c *Core) settlePIN(ctx context.Context, try *pinTry, right bool, next quic
 
 // pinOutcome is the batch that makes a verdict true.
 func (c *Core) pinOutcome(try *pinTry, right bool, next quick.Device) ([]store.Op, Reason) {
-	key, from := quick.Key(try.domain, try.member), try.a.Conn.Client.Addr().Unmap().String()
+	key, from := quick.Key(try.domain, try.member), try.from()
 	if right {
 		used := try.record.Changed(try.dev.ID, func(d *quick.Device) {
 			d.Wrong, d.KeyID, d.PIN, d.UsedAt, d.UsedFrom = 0, next.KeyID, next.PIN, c.now().UTC(), from
@@ -295,14 +299,14 @@ func (c *Core) SignInQuickBiometric(ctx context.Context, client Client, ticket s
 
 // ReauthenticateQuickBiometric confirms the actor's session likewise.
 func (c *Core) ReauthenticateQuickBiometric(ctx context.Context, a Actor, ticket secret.String, answer json.RawMessage) (SignInResult, error) {
-	if err := onlyPeople(a); err != nil {
+	if err := c.mayConfirm(a); err != nil {
 		return SignInResult{}, err
 	}
 	return c.quickBiometric(ctx, a.Client, &a, ticket, answer)
 }
 
 func (c *Core) quickBiometric(ctx context.Context, client Client, again *Actor, ticket secret.String, answer json.RawMessage) (SignInResult, error) {
-	k, err := c.takeCeremony(ctx, ticket, quickSignIn, c.bound(client))
+	k, err := c.takeCeremony(ctx, session.Hash(ticket), quickSignIn, c.bound(client))
 	if err != nil {
 		return SignInResult{}, err
 	}
@@ -316,55 +320,87 @@ func (c *Core) quickBiometric(ctx context.Context, client Client, again *Actor, 
 	if dev == nil || dev.Biometric == nil {
 		return SignInResult{}, c.refuseWeb(ctx, q.trial, Decision{Reason: BadCredentials})
 	}
-	key := quick.Key(q.domain, q.member)
-	err = c.assert(ctx, q, answer, k.State, dev.Name, func() (quick.Whose, func(quick.Credential) store.Op, error) {
-		r, rev, err := readDirect[quick.Record](ctx, c, key)
-		now := r.Find(dev.ID, q.epochs.Member)
-		if err != nil || now == nil || now.Biometric == nil {
-			return quick.Whose{Handle: quick.BiometricHandle(dev.ID)}, nil, err
-		}
-		whose := quick.Whose{Handle: quick.BiometricHandle(dev.ID), Credentials: []quick.Credential{*now.Biometric}}
-		return whose, func(cred quick.Credential) store.Op {
-			return member.PutOp(key, r.Changed(dev.ID, func(d *quick.Device) {
-				d.Biometric, d.UsedAt, d.UsedFrom = &cred, c.now().UTC(), client.From()
-			}), rev)
-		}, nil
+	err = c.assert(ctx, assertion{
+		party: q.party, domain: q.domain, member: q.person.Member, from: client.From(), name: dev.Name, state: k.State, answer: answer,
+		load: func() (quick.Whose, keeps, error) { return c.biometricNow(ctx, q, dev.ID) },
 	})
 	if err != nil {
-		return SignInResult{}, err
+		return SignInResult{}, c.refuseProof(ctx, q, err)
 	}
 	return c.admit(ctx, client, q, policy.WayQuick, dev.Name, firstFactor{factor: signin.QuickBiometric, credential: dev.ID, again: again})
 }
 
-// assert checks an authenticator's answer against credentials as they are, and keeps the counter that it brings, before
-// anybody is let in by it. name is what the owner calls it.
-func (c *Core) assert(ctx context.Context, q *keyed, answer []byte, s quick.State, name string, load func() (quick.Whose, func(quick.Credential) store.Op, error)) error {
-	no := func(err error) error {
-		c.log.Info("an authenticator's answer was refused", "error", err)
-		return c.refuseWeb(ctx, q.trial, Decision{Reason: BadCredentials})
+// biometricNow is a device's credential as it is, and how it is kept after a use.
+func (c *Core) biometricNow(ctx context.Context, q *keyed, device string) (quick.Whose, keeps, error) {
+	key := quick.Key(q.domain, q.member)
+	whose := quick.Whose{Handle: quick.BiometricHandle(device)}
+	r, rev, err := readDirect[quick.Record](ctx, c, key)
+	dev := r.Find(device, q.epochs.Member)
+	if err != nil || dev == nil || dev.Biometric == nil {
+		return whose, nil, err
 	}
-	a, err := quick.ReadAssertion(answer)
+	whose.Credentials = []quick.Credential{*dev.Biometric}
+	return whose, func(cred quick.Credential) ([]store.Op, error) {
+		return []store.Op{member.PutOp(key, r.Changed(device, func(d *quick.Device) {
+			d.Biometric, d.UsedAt, d.UsedFrom = &cred, c.now().UTC(), q.from()
+		}), rev)}, nil
+	}, nil
+}
+
+// keeps answers the steps that keep a credential after a use, with what that use makes true.
+type keeps = func(quick.Credential) ([]store.Op, error)
+
+// assertion is an authenticator's answer to be checked.
+type assertion struct {
+	party  *quick.Party
+	domain member.DomainID
+	member *member.Member // nil: nobody, and the answer does not hold
+	from   string
+	name   string // what the member is told that the credential is
+	state  quick.State
+	answer []byte
+	load   func() (quick.Whose, keeps, error) // the credentials as they are; asked anew after a conflict
+}
+
+// assert checks an answer, and keeps the counter that it brings before anybody is let in by it. quick.ErrProof and
+// quick.ErrCloned when it does not hold; of the second the member is told.
+func (c *Core) assert(ctx context.Context, s assertion) error {
+	a, err := quick.ReadAssertion(s.answer)
 	if err != nil {
-		return no(err)
+		return err
 	}
 	for range settleTries {
-		whose, keep, err := load()
+		whose, keep, err := s.load()
 		if err != nil {
 			return err
 		}
-		cred, err := q.party.FinishAssertion(whose, s, a)
+		cred, err := s.party.FinishAssertion(whose, s.state, a)
 		if errors.Is(err, quick.ErrCloned) {
-			q.detail = "counter"
-			if err := c.apply(ctx, q.domain, c.notice(q.person.Member, notify.Event{Kind: notify.CounterWentBack, Name: name, At: c.now(), From: q.a.Conn.Client.Addr().Unmap().String()})...); err != nil {
-				return err
-			}
+			told := notify.Event{Kind: notify.CounterWentBack, Name: s.name, At: c.now(), From: s.from}
+			return errors.Join(err, c.apply(ctx, s.domain, c.notice(s.member, told)...))
 		}
 		if err != nil {
-			return no(err)
+			return err
 		}
-		if err := c.apply(ctx, q.domain, keep(cred)); !errors.Is(err, store.ErrConflict) {
+		ops, err := keep(cred)
+		if err != nil {
+			return err
+		}
+		if err := c.apply(ctx, s.domain, ops...); !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 	}
 	return fmt.Errorf("keep the counter of an authenticator: %w", store.ErrConflict)
+}
+
+// refuseProof is the refusal of an answer that does not hold. Why is for the log.
+func (c *Core) refuseProof(ctx context.Context, q *keyed, err error) error {
+	if !errors.Is(err, quick.ErrProof) && !errors.Is(err, quick.ErrCloned) {
+		return err
+	}
+	c.log.Info("an authenticator's answer was refused", "error", err)
+	if errors.Is(err, quick.ErrCloned) {
+		q.detail = "counter"
+	}
+	return c.refuseWeb(ctx, q.trial, Decision{Reason: BadCredentials})
 }

@@ -26,8 +26,8 @@ type SecondStep struct {
 }
 
 // secondSteps lists what a member has and the installation can use, his contacts in their order first; those that came
-// from an administrator or an import too, for the first right code verifies them. Passkeys are not among them. Which of
-// them is a second thing beside the first factor is package signin's to say.
+// from an administrator or an import too, for the first right code verifies them. Which of them
+// is a second thing beside the first factor is package signin's to say.
 func (c *Core) secondSteps(ctx context.Context, d member.DomainID, m *member.Member) ([]SecondStep, error) {
 	var l []SecondStep
 	for _, k := range m.Contacts {
@@ -45,7 +45,11 @@ func (c *Core) secondSteps(ctx context.Context, d member.DomainID, m *member.Mem
 	if methods.Left() > 0 {
 		l = append(l, SecondStep{Method: signin.ByRecovery})
 	}
-	return l, nil
+	passkey, err := c.hasPasskey(ctx, d, m)
+	if passkey {
+		l = append(l, SecondStep{Method: signin.ByPasskey})
+	}
+	return l, err
 }
 
 func wayOf(k member.Contact) (notify.Channel, signin.Method) {
@@ -87,6 +91,7 @@ type secondTry struct {
 	member member.ID
 	method signin.Method // ByEmail and ByMobile are one: the code says where it went
 	typed  secret.String
+	answer []byte // of ByPasskey: the authenticator's
 }
 
 // trySecondStep passes the second step: nil when what was typed is right, and spent by it. It verifies the contact that the
@@ -103,6 +108,8 @@ func (c *Core) trySecondStep(ctx context.Context, t secondTry) error {
 		return c.guess(ctx, t.domain, t.member, func(ctx context.Context) (bool, []store.Op, error) { return c.spendApp(ctx, t) })
 	case signin.ByRecovery:
 		return c.guess(ctx, t.domain, t.member, func(ctx context.Context) (bool, []store.Op, error) { return c.spendRecovery(ctx, t) })
+	case signin.ByPasskey:
+		return c.tryPasskeyStep(ctx, t)
 	default:
 		return deny(BadCode, "")
 	}

@@ -112,6 +112,7 @@ func (c *Core) SignInTwoStep(ctx context.Context, client Client, tk secret.Strin
 func (c *Core) trySecond(ctx context.Context, client Client, u *underway, answer SecondAnswer) error {
 	return c.trySecondStep(ctx, secondTry{
 		client: client, ticket: session.Hash(u.token), domain: u.Domain, member: u.Member, method: answer.Method, typed: answer.Code,
+		answer: answer.Assertion,
 	})
 }
 

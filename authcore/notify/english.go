@@ -36,6 +36,8 @@ func english() language {
 				"{name} was linked to {address} or unlinked on {at} from {from}. The Security page shows what is linked.\n\n{mend}"},
 			QuickChanged: {"Quick login was changed",
 				"Quick login of {address} was registered or removed on {at} from {from}, on the device \"{name}\".\n\n{mend}"},
+			CounterWentBack: {"A passkey may have been copied",
+				"A sign-in to {address} was refused on {at} from {from}: the counter of \"{name}\" went back, so there may be two of it. If it is the device of quick login or the passkey that you use, delete it on the Security page and register it anew.\n\n{mend}"},
 			NewClient: {"New sign-in to your account",
 				"{address} was signed in to over {door} on {at} from {from}, for the first time from that network, with: {name}.\n\nIf this was not you: delete that app password on the Security page at once and change your account password."},
 			SignInCode: {"Your verification number",

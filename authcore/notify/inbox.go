@@ -72,7 +72,7 @@ const (
 // Kinds are all of them.
 func Kinds() []Kind {
 	return []Kind{AppPasswordCreated, MemberSuspended, GuessingSlowed, PasswordChanged, PasswordWasReset, TwoStepChanged, TwoStepOffered, MethodChanged,
-		ContactChanged, WayAllowed, LinkChanged, QuickChanged, NewClient, SignInCode, TokenCreated, AddressesFound, CodeSent}
+		ContactChanged, WayAllowed, LinkChanged, QuickChanged, CounterWentBack, NewClient, SignInCode, TokenCreated, AddressesFound, CodeSent}
 }
 
 // ToAdministrators says that a message of the kind tells of somebody else.

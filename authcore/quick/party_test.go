@@ -32,7 +32,7 @@ type token struct {
 }
 
 func newToken(handle []byte) *token {
-	return &token{rp: home, cred: virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2),
+	return &token{rp: home, cred: newCredential(),
 		auth: virtualwebauthn.NewAuthenticatorWithOptions(virtualwebauthn.AuthenticatorOptions{UserHandle: handle, BackupEligible: true})}
 }
 
@@ -281,4 +281,14 @@ func FuzzAnswers(f *testing.F) {
 			t.Fatal("an assertion that nobody asked for")
 		}
 	})
+}
+
+// newCredential makes one whose coordinates have their full length: the library cuts leading zeros, which no authenticator
+// does (RFC 9053 section 7.1.1).
+func newCredential() virtualwebauthn.Credential {
+	for {
+		if c := virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2); len(c.Key.AttestationData()) == 77 {
+			return c
+		}
+	}
 }
