@@ -58,7 +58,7 @@ func memberChanges(was, is member.Member) []audit.Change {
 // maskedContact shows as much of a contact as tells it from the member's others.
 func maskedContact(k member.Contact) string {
 	if k.Kind == member.Mobile {
-		return member.MaskNumber(k.Value)
+		return k.Masked()
 	}
 	local, domain, _ := strings.Cut(k.Value, "@")
 	first := []rune(local + "?")[:1]

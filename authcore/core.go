@@ -80,6 +80,7 @@ type Core struct {
 	hasher    *password.Hasher
 	leases    *lockout.Leases
 	throttle  *lockout.Throttle
+	asks      *lockout.Asks
 	codes     *otp.Codes
 	doors     *session.Doors
 	merger    *audit.Merger
@@ -117,6 +118,7 @@ func New(o Options) *Core {
 	c.hasher = password.NewHasher(o.Hash, o.HashSlots)
 	c.leases = &lockout.Leases{Records: o.Records, Now: o.Now}
 	c.throttle = &lockout.Throttle{Ephemeral: o.Ephemeral, Hold: max(0, o.Hold)}
+	c.asks = &lockout.Asks{Ephemeral: o.Ephemeral}
 	c.codes = &otp.Codes{Ephemeral: o.Ephemeral, Keys: o.Keys, Now: o.Now}
 	c.codeThrottle = &otp.Throttle{Ephemeral: o.Ephemeral, Now: o.Now, Limits: o.Codes}
 	c.merger = &audit.Merger{Records: o.Records}

@@ -26,10 +26,15 @@ func (c *Core) changeMember(ctx context.Context, a Actor, t *target, action audi
 		ops := []store.Op{member.PutOp(member.Key(t.domain(), m.ID), m, t.person.Revision), audit.Op(entry)}
 		ops = append(ops, administratorOps(t.domain(), m.ID, t.person.Member.Role, m.Role)...)
 		ops = append(ops, more...)
-		if m.AtDoors() != t.person.Member.AtDoors() {
-			return c.revoke(ctx, Revocation{Domain: t.domain(), Member: m.ID}, ops...)
+		hinted, err := c.hintContacts(ctx, t.domain(), m.ID, t.person.Member.Contacts, m.Contacts)
+		if err != nil {
+			return err
 		}
-		return c.apply(ctx, t.domain(), ops...)
+		if err := c.writeChanged(ctx, t, m, ops); err != nil {
+			return err
+		}
+		c.clear(context.WithoutCancel(ctx), hinted)
+		return nil
 	}, func() (err error) {
 		t.person, err = c.dir.PersonByID(ctx, t.domain(), t.person.ID)
 		if err == nil && t.person.Member == nil {
@@ -37,6 +42,13 @@ func (c *Core) changeMember(ctx context.Context, a Actor, t *target, action audi
 		}
 		return err
 	})
+}
+
+func (c *Core) writeChanged(ctx context.Context, t *target, m member.Member, ops []store.Op) error {
+	if m.AtDoors() != t.person.Member.AtDoors() {
+		return c.revoke(ctx, Revocation{Domain: t.domain(), Member: m.ID}, ops...)
+	}
+	return c.apply(ctx, t.domain(), ops...)
 }
 
 // UpdateMember changes what is given.

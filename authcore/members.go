@@ -134,6 +134,9 @@ func (c *Core) writeMember(ctx context.Context, a Actor, t *member.Tenant, m mem
 		if err != nil {
 			return err
 		}
+		if _, err := c.hintContacts(ctx, d, m.ID, nil, m.Contacts); err != nil {
+			return err
+		}
 		tg := target{tenant: t, person: member.Person{ID: m.ID, Member: &m}, role: m.Role}
 		ops = append(ops, member.PutOp(member.Key(d, m.ID), m, 0), audit.Op(c.entry(a, tg, audit.MemberCreate)))
 		ops = append(ops, kept...)

@@ -59,6 +59,12 @@ func (c *Claims) Holder(ctx context.Context, kind, value string) (*Claim, error)
 	return held, nil
 }
 
+// Look answers the claim of a value as it is written, whether or not the member's record names the value.
+func (c *Claims) Look(ctx context.Context, kind, value string) (*Claim, error) {
+	held, _, err := c.read(ctx, kind, value)
+	return held, err
+}
+
 // takeTries bounds how often Take meets others that take or free the same value.
 const takeTries = 8
 

@@ -26,9 +26,22 @@ func ParseMobile(text, region string) (string, error) {
 	}
 	switch phonenumbers.GetNumberType(n) {
 	case phonenumbers.MOBILE, phonenumbers.FIXED_LINE_OR_MOBILE, phonenumbers.PERSONAL_NUMBER, phonenumbers.UNKNOWN:
-		return phonenumbers.Format(n, phonenumbers.E164), nil
+		return oneName(phonenumbers.Format(n, phonenumbers.E164))
 	}
 	return "", ErrContact // a land line receives no text message, and a premium one costs whoever sends it
+}
+
+// maxE164 is 15 digits with the +: the library lets more through.
+const maxE164 = 16
+
+// oneName refuses a number that reads as another one once it is written: zeros that are taken away one by one. A number
+// must have one name, for it is looked up by it.
+func oneName(e164 string) (string, error) {
+	n, err := phonenumbers.Parse(e164, phonenumbers.UNKNOWN_REGION)
+	if err != nil || len(e164) > maxE164 || phonenumbers.Format(n, phonenumbers.E164) != e164 {
+		return "", ErrContact
+	}
+	return e164, nil
 }
 
 // Country answers the calling code of a number in E.164; empty when it is none.

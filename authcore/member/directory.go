@@ -46,14 +46,14 @@ func (d *Directory) Tenant(ctx context.Context, name string) (*Tenant, error) {
 // TenantByID is Tenant by id.
 func (d *Directory) TenantByID(ctx context.Context, id DomainID) (*Tenant, error) {
 	dom, rev, err := cache.Read[Domain](ctx, d.Cache, DomainKey(id))
+	if err != nil {
+		return nil, err
+	}
+	p, prev, err := cache.Read[savedPolicy](ctx, d.Cache, PolicyKey(id)) // also where there is no domain: the same reads
 	if err != nil || dom == nil {
 		return nil, err
 	}
 	t := &Tenant{Domain: dom, Revision: rev, Policy: policy.Default()}
-	p, prev, err := cache.Read[savedPolicy](ctx, d.Cache, PolicyKey(id))
-	if err != nil {
-		return nil, err
-	}
 	if p != nil {
 		t.Policy, t.PolicyRevision = policy.Policy(*p), prev
 	}

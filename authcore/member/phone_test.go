@@ -5,52 +5,45 @@ import (
 	"testing"
 )
 
-func TestParseNumber(t *testing.T) {
-	for _, c := range []struct{ in, want string }{
-		{"+819012345678", "+819012345678"},
-		{"+81 90-1234-5678", "+819012345678"},
-		{"+81 090 1234 5678", "+819012345678"}, // the trunk 0 of the country goes
-		{"＋８１９０１２３４５６７８", "+819012345678"},
-		{"+44 20 7946 0018", "+442079460018"},
-		{"tel:+1-202-555-0143", "+12025550143"},
-		{"09012345678", ""},
-		{"+81", ""},
-		{"+999123456789", ""},
-		{"+12025550143 ext. 5", ""},
-		{"", ""},
-		{"+", ""},
-		{"ann@example.org", ""},
-		{"+81" + strings.Repeat("9", 500), ""},
+func TestParseMobile(t *testing.T) {
+	for _, c := range []struct{ in, region, want string }{
+		{"+819012345678", "", "+819012345678"},
+		{"+81 90-1234-5678", "", "+819012345678"},
+		{"+81 090 1234 5678", "", "+819012345678"}, // the trunk 0 of the country goes
+		{"＋８１９０１２３４５６７８", "", "+819012345678"},
+		{"+44 20 7946 0018", "", ""}, // a land line
+		{"tel:+1-202-555-0143", "", "+12025550143"},
+		{"09012345678", "", ""},
+		{"090-1234-5678", "JP", "+819012345678"},
+		{"+81", "", ""},
+		{"+999123456789", "", ""},
+		{"+12025550143 ext. 5", "", ""},
+		{"", "", ""},
+		{"+", "", ""},
+		{"ann@example.org", "", ""},
+		{"+81" + strings.Repeat("9", 500), "", ""},
 	} {
-		got, err := ParseNumber(c.in)
+		got, err := ParseMobile(c.in, c.region)
 		if got != c.want || (err == nil) != (c.want != "") {
 			t.Errorf("%q: got %q, %v, want %q", c.in, got, err, c.want)
 		}
 	}
 }
 
-func TestMaskNumber(t *testing.T) {
-	for in, want := range map[string]string{"+819012345678": "+81********78", "+1234": "*****", "": ""} {
-		if got := MaskNumber(in); got != want {
-			t.Errorf("%q: got %q, want %q", in, got, want)
-		}
-	}
-}
-
-func FuzzParseNumber(f *testing.F) {
+func FuzzParseMobile(f *testing.F) {
 	f.Add("+819012345678")
 	f.Add("tel:+1-202-555-0143;phone-context=x")
 	f.Add("+12025550143 ext. 5")
 	f.Add("\xff+8")
 	f.Fuzz(func(t *testing.T, s string) {
-		n, err := ParseNumber(s)
+		n, err := ParseMobile(s, "")
 		if err != nil {
 			return
 		}
 		if !strings.HasPrefix(n, "+") || len(n) > 16 || strings.Trim(n[1:], "0123456789") != "" {
 			t.Fatalf("%q: %q", s, n)
 		}
-		if again, err := ParseNumber(n); err != nil || again != n {
+		if again, err := ParseMobile(n, ""); err != nil || again != n {
 			t.Fatalf("%q: %q, and then %q, %v", s, n, again, err)
 		}
 	})

@@ -17,6 +17,8 @@ func Register(k *api.Kit) {
 	s := service{k.Core}
 	s.signIn(k)
 	s.providers(k)
+	s.phone(k)
+	s.forgotten(k)
 	s.appPasswords(k)
 	api.SignedIn(k, api.Operation{ID: "get-me", Method: http.MethodGet, Path: "/me", Tag: tag, Summary: "Who I am"}, s.me)
 	s.mySessions(k)
