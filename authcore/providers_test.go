@@ -241,7 +241,9 @@ func TestProviderSignInsThatAreRefused(t *testing.T) {
 			if _, err := s.come(t, "line", "subject"); !denied(err, c.want) {
 				t.Errorf("got %v, want %s", err, c.want)
 			}
-			refused := slices.ContainsFunc(s.entries(t), func(e audit.Entry) bool { return e.Action == audit.SignIn && e.Reason == string(c.want) && e.Kind == "line" })
+			refused := slices.ContainsFunc(s.entries(t), func(e audit.Entry) bool {
+				return e.Action == audit.SignIn && e.Reason == string(c.want) && e.Kind == "line"
+			})
 			if refused != c.audited || len(s.entries(t)) <= before {
 				t.Errorf("audited: %v, want %v", refused, c.audited)
 			}

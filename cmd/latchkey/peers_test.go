@@ -40,7 +40,7 @@ const (
 	accountMember = "jane@old.example"
 )
 
-func startHouse(t *testing.T, upstreams map[string]configs.Upstream) *realHouse {
+func startHouse(t *testing.T, upstreams map[string]configs.Upstream, more ...func(*configs.Config)) *realHouse {
 	t.Helper()
 	dir := t.TempDir()
 	if err := demoCertificate(dir); err != nil {
@@ -49,6 +49,9 @@ func startHouse(t *testing.T, upstreams map[string]configs.Upstream) *realHouse 
 	cfg := demoConfig(dir, nil, demoOptions{ports: "auto", hold: 0})
 	cfg.Tokens.Issuer = peers.TokenIssuer
 	cfg.Upstreams = upstreams
+	for _, change := range more {
+		change(cfg)
+	}
 	r := &realHouse{ca: filepath.Join(dir, "ca.pem"), secrets: map[string]string{}}
 	var err error
 	if r.socks, err = listen(cfg); err != nil {

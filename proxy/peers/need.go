@@ -3,6 +3,7 @@ package peers
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -19,6 +20,7 @@ var programs = map[string]string{
 	"swaks":      "swaks",
 	"vdirsyncer": "vdirsyncer",
 	"python3":    "python3",
+	"node":       "node",
 }
 
 // Need skips the test when one of the named programs is missing, and says which; with CI=true it fails instead.
@@ -40,6 +42,9 @@ func Need(t testing.TB, names ...string) {
 func have(name string) bool {
 	if name == "root" {
 		return os.Geteuid() == 0
+	}
+	if name == "oidc-provider" {
+		return have("node") && fileExists(filepath.Join(openIDFolder(), "package-lock.json"))
 	}
 	path, known := programs[name]
 	if !known {
