@@ -62,12 +62,12 @@ func keys(t reflect.Type, path string) []string {
 
 var (
 	itemOf = regexp.MustCompile(`\[\d+\]`)
-	nameIn = regexp.MustCompile(`^upstreams\.[^.]+`)
+	nameIn = regexp.MustCompile(`^(upstreams|notify\.webhooks|notify\.sms\.headers)\.[^.]+`)
 )
 
 // generic turns the path of a key in a file into that of the type.
 func generic(path string) string {
-	return nameIn.ReplaceAllString(itemOf.ReplaceAllString(path, "[]"), "upstreams.*")
+	return nameIn.ReplaceAllString(itemOf.ReplaceAllString(path, "[]"), "$1.*")
 }
 
 // No key is missing in the annotated file, and it invents none: strict reading refuses those.

@@ -29,6 +29,7 @@ type Config struct {
 	SignIn       SignIn              `yaml:"sign_in"`
 	Upstreams    map[string]Upstream `yaml:"upstreams"`
 	Audit        Audit               `yaml:"audit"`
+	Notify       Notify              `yaml:"notify"`
 	Limits       Limits              `yaml:"limits"`
 
 	path  string
@@ -119,6 +120,48 @@ type TLS struct {
 	CertFile   string `yaml:"cert_file"`
 	KeyFile    string `yaml:"key_file"`
 	Insecure   bool   `yaml:"insecure"`
+}
+
+// Notify says how messages leave: what is left out does not exist, and nothing is offered that would need it.
+type Notify struct {
+	Email    Email              `yaml:"email"`
+	SMS      SMS                `yaml:"sms"`
+	Webhooks map[string]Webhook `yaml:"webhooks"`
+}
+
+// Email is the server that takes e-mail.
+type Email struct {
+	Address    string `yaml:"address"`
+	TLS        string `yaml:"tls"` // tls, starttls, none
+	CAFile     string `yaml:"ca_file"`
+	ServerName string `yaml:"server_name"`
+	User       string `yaml:"user"`
+	SecretFile string `yaml:"secret_file"`
+	From       string `yaml:"from"`
+}
+
+// SMS is a gateway that takes text messages.
+type SMS struct {
+	Method         string            `yaml:"method"`
+	URL            string            `yaml:"url"`
+	Headers        map[string]string `yaml:"headers"`
+	Format         string            `yaml:"format"` // form, json
+	Body           string            `yaml:"body"`
+	Auth           string            `yaml:"auth"` // basic, bearer
+	User           string            `yaml:"user"`
+	SecretFile     string            `yaml:"secret_file"`
+	SignHeader     string            `yaml:"sign_header"`
+	SignSecretFile string            `yaml:"sign_secret_file"`
+	CAFile         string            `yaml:"ca_file"`
+}
+
+// Webhook is told of events.
+type Webhook struct {
+	URL        string   `yaml:"url"`
+	SecretFile string   `yaml:"secret_file"`
+	CAFile     string   `yaml:"ca_file"`
+	Domains    []string `yaml:"domains"`
+	Kinds      []string `yaml:"kinds"`
 }
 
 // Limits bound what clients can take.

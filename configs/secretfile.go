@@ -13,14 +13,14 @@ import (
 const maxSecret = 4096
 
 // Secret reads the upstream's secret.
-func (u Upstream) Secret() (secret.String, error) { return firstLine(u.SecretFile) }
+func (u Upstream) Secret() (secret.String, error) { return ReadSecret(u.SecretFile) }
 
 // Secret reads the secret that the provider knows us by.
-func (p Provider) Secret() (secret.String, error) { return firstLine(p.SecretFile) }
+func (p Provider) Secret() (secret.String, error) { return ReadSecret(p.SecretFile) }
 
-// firstLine reads the secret in a file. It is empty where there is no file. An error names the file and never what is in
+// ReadSecret reads the secret in a file. It is empty where no file is named. An error names the file and never what is in
 // it.
-func firstLine(file string) (secret.String, error) {
+func ReadSecret(file string) (secret.String, error) {
 	if file == "" {
 		return secret.String{}, nil
 	}

@@ -14,7 +14,8 @@ import (
 )
 
 // What is checked here is what the file alone can tell. Rules between an upstream's keys (which sign_in goes with which
-// protocol) are proxy/upstream's, and certificates are read by proxy; `latchkey check` asks all three.
+// protocol) are proxy/upstream's, those of notify's are authcore/notify's, and certificates are read by proxy; `latchkey
+// check` asks all of them.
 
 type badFunc = func(key, format string, a ...any)
 
@@ -29,6 +30,7 @@ func (c *Config) validate() (m Mistakes) {
 	c.validateListeners(bad)
 	c.validateProviders(bad)
 	c.validateUpstreams(bad)
+	c.validateNotify(bad)
 	c.validateLimits(bad)
 	if days := c.Audit.KeepDays; days < 1 || days > 3650 {
 		bad("audit.keep_days", "must be 1 to 3650, is %d", days)

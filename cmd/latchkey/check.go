@@ -102,6 +102,7 @@ func check(path string) (m, warnings configs.Mistakes, err error) {
 	wrong, warnings := checkCertificates(cfg)
 	wrong = append(wrong, checkUpstreams(cfg)...)
 	wrong = append(wrong, checkProviders(cfg)...)
+	wrong = append(wrong, checkWaysOut(cfg)...)
 	if _, err := os.Stat(cfg.Keys); err == nil {
 		if _, err := secret.Load(cfg.Keys); err != nil {
 			wrong = append(wrong, cfg.At("keys", "%v", err))
@@ -191,6 +192,7 @@ func needRestart(old, next *configs.Config) (keys []string) {
 	differ("certificates", old.Certificates, next.Certificates)
 	differ("ops", old.Ops, next.Ops)
 	differ("tokens", old.Tokens, next.Tokens)
+	differ("notify", old.Notify, next.Notify)
 	differ("limits", old.Limits, next.Limits)
 	differ("listeners", places(old), places(next))
 	return keys

@@ -70,6 +70,7 @@ type demoHouse struct {
 	dir    string
 	people []sample.Person
 	token  secret.String
+	outbox demoOutbox // codes, for whoever tries the demo
 }
 
 func runDemo(ctx context.Context, p program, o demoOptions) error {
@@ -149,10 +150,11 @@ func (d *demoHouse) build(ctx context.Context, p program, o demoOptions) error {
 	if d.socks, err = listen(cfg); err != nil {
 		return fmt.Errorf("%w\nif another demo is running: -ports auto takes free ports", err)
 	}
-	if d.h, err = build(ctx, cfg, p.err); err != nil {
+	if d.h, err = buildWith(ctx, cfg, p.err, d.outbox.ways()); err != nil {
 		d.socks.close()
 		return err
 	}
+	d.h.more = map[string]http.Handler{"GET " + demoOutboxPath: &d.outbox}
 	if err := d.seed(ctx); err != nil {
 		d.socks.close()
 		return errors.Join(err, d.h.close())

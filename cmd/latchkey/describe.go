@@ -19,6 +19,7 @@ type description struct {
 	CA       string            `json:"ca"`
 	API      string            `json:"api"`
 	Ops      string            `json:"ops"`
+	Outbox   string            `json:"outbox"` // what was sent by e-mail and SMS, codes too
 	Doors    map[string]string `json:"doors"`
 	People   []person          `json:"people"`
 	Operator operator          `json:"operator"`
@@ -54,6 +55,7 @@ func (d *demoHouse) description() description {
 		CA: filepath.Join(d.dir, "ca.pem"), API: "https://localhost:" + port("api"), Ops: "http://" + d.socks[opsSocket].Addr().String(),
 		Doors: map[string]string{"dav": "https://localhost:" + port("dav")}, People: people(d.people),
 	}
+	o.Outbox = o.Ops + demoOutboxPath
 	for _, l := range demoPorts {
 		if l.name != "dav" && l.name != "api" {
 			o.Doors[l.name] = d.socks[l.name].Addr().String()
@@ -135,7 +137,7 @@ func (d *demoHouse) print(w io.Writer) {
 	row("SMTP", "submission", "STARTTLS, normal password")
 	row("POP3", "pop3s", "SSL/TLS, normal password")
 	row("POP3", "pop3", "STARTTLS, normal password")
-	fmt.Fprintf(t, "  CalDAV, CardDAV\t%s/\n  API\t%s/api/v1\n  Health, metrics\t%s\n", o.Doors["dav"], o.API, o.Ops)
+	fmt.Fprintf(t, "  CalDAV, CardDAV\t%s/\n  API\t%s/api/v1\n  Health, metrics\t%s\n  What was sent\t%s\n", o.Doors["dav"], o.API, o.Ops, o.Outbox)
 	_ = t.Flush()
 	fmt.Fprintf(w, "\nThe certificate is signed by a throw-away authority: import %s or accept the warning.\n\nPeople:\n\n", o.CA)
 	t = tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)

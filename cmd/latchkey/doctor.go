@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"latchkey/authcore/notify"
 	"latchkey/authcore/oidc"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/store/sqlite"
@@ -19,12 +20,14 @@ import (
 // what must not work, and reads the whole store when no server holds it.
 func doctorCommand(ctx context.Context, p program, args []string) error {
 	var c upstream.Checkup
-	var passwordFile string
+	var passwordFile, mail, sms string
 	cfg, _, err := p.load("doctor", args, func(f *flag.FlagSet) {
 		f.StringVar(&c.Address, "member", "", "`address` of a member who exists at every upstream, to be signed in there")
 		f.StringVar(&c.ID, "member-id", "", "his `id`, for upstreams that know members by it")
 		f.StringVar(&c.Outside, "outside", "", "`recipient` of another domain for a RCPT that is taken back; nothing is sent")
 		f.StringVar(&passwordFile, "password-file", "", "`file` whose first line is his account password, for upstreams with sign_in passthrough")
+		f.StringVar(&mail, "mail-to", "", "`address` that a test message is sent to by e-mail")
+		f.StringVar(&sms, "sms-to", "", "`number`, like +819012345678, that a test message is sent to")
 	})
 	if err != nil {
 		return err
@@ -46,6 +49,7 @@ func doctorCommand(ctx context.Context, p program, args []string) error {
 	}
 	failures += doctorStore(ctx, p, cfg)
 	failures += doctorProviders(ctx, p, cfg)
+	failures += doctorMessages(ctx, p, cfg, map[notify.Channel]string{notify.ByEmail: mail, notify.BySMS: sms})
 	findings, err := examine(ctx, cfg, c)
 	if err != nil {
 		return err

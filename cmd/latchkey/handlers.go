@@ -20,6 +20,7 @@ func (h *house) opsHandler() http.Handler {
 			{Name: "upstreams", Check: h.anyUpstreamWell},
 		},
 		Upstreams: func(context.Context) any { return h.snapshot().pool.Health() },
+		More:      h.more,
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net/http"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"latchkey/authcore"
+	"latchkey/authcore/notify"
 	"latchkey/authcore/oidc"
 	"latchkey/authcore/password"
 	"latchkey/authcore/secret"
@@ -46,6 +48,7 @@ type house struct {
 	first   *configs.Config          // of the start
 	now     atomic.Pointer[settings] // what a reload changes
 	started time.Time
+	more    map[string]http.Handler // on the private listener
 }
 
 // settings is what a reload changes: a snapshot that each connection reads once.
@@ -66,10 +69,19 @@ func newLog(c configs.Log, w io.Writer, level *slog.LevelVar) *slog.Logger {
 
 // build opens the store and makes everything that serves; close gives it back.
 func build(ctx context.Context, cfg *configs.Config, log io.Writer) (*house, error) {
+	out, m := waysOutOf(cfg)
+	if len(m) > 0 {
+		return nil, mistakes(m)
+	}
+	return buildWith(ctx, cfg, log, out)
+}
+
+// buildWith is build with other ways for messages to leave.
+func buildWith(ctx context.Context, cfg *configs.Config, log io.Writer, out waysOut) (*house, error) {
 	h := &house{level: new(slog.LevelVar), metrics: prometheus.NewRegistry(), started: time.Now()}
 	h.log = newLog(cfg.Log, log, h.level)
 	h.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := h.openStore(ctx, cfg); err != nil {
+	if err := h.openStore(ctx, cfg, out); err != nil {
 		return nil, err
 	}
 	if err := h.buildDoors(cfg); err != nil {
@@ -78,7 +90,7 @@ func build(ctx context.Context, cfg *configs.Config, log io.Writer) (*house, err
 	return h, nil
 }
 
-func (h *house) openStore(ctx context.Context, cfg *configs.Config) (err error) {
+func (h *house) openStore(ctx context.Context, cfg *configs.Config, out waysOut) (err error) {
 	if h.db, err = sqlite.Open(ctx, sqlite.Options{Dir: cfg.Data, Marker: markerOf(cfg), Log: h.log}); err != nil {
 		return mendStore(err, cfg)
 	}
@@ -91,6 +103,7 @@ func (h *house) openStore(ctx context.Context, cfg *configs.Config) (err error) 
 		Cutoff: cfg.Cutoff, Hold: holdOf(cfg), HashSlots: cfg.Limits.HashSlots, PerDoor: cfg.Limits.PerMemberAndDoor, CacheEntries: cfg.Limits.CacheEntries,
 		AuditKeep:   time.Duration(cfg.Audit.KeepDays) * 24 * time.Hour,
 		Hash:        password.Params{MemoryKiB: uint32(cfg.Limits.HashMemoryKiB), Time: uint32(cfg.Limits.HashTime)},
+		Senders:     out.senders, Webhooks: out.webhooks, Messages: notify.NewMetrics(h.metrics),
 		Providers:   func() []*oidc.Provider { return h.snapshot().providers },
 		UserByID:    func(name string) bool { return h.snapshot().pool.UserByID(name) },
 		Passthrough: func(name string) bool { return h.snapshot().pool.Passthrough(name) },
