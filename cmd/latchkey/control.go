@@ -79,7 +79,9 @@ func inStore(ctx context.Context, cfg *configs.Config, p program, w storeWork, w
 	h.log = newLog(configs.Log{Level: "error", Format: "text"}, p.err, newLevel())
 	err := ownStore(cfg)
 	if err == nil {
-		err = h.openStore(ctx, cfg)
+		out, _ := waysOutOf(cfg) // mistakes are serve's to tell
+		out.keep = true
+		err = h.openStore(ctx, cfg, out)
 	}
 	if errors.Is(err, sqlite.ErrLocked) {
 		return remotely(ctx, cfg, err, w.name, words, in, out)

@@ -19,7 +19,7 @@ type description struct {
 	CA       string            `json:"ca"`
 	API      string            `json:"api"`
 	Ops      string            `json:"ops"`
-	Outbox   string            `json:"outbox"` // what was sent by e-mail and SMS, codes too
+	Outbox   string            `json:"-"` // on the private listener: what was sent by e-mail and SMS, codes too
 	Doors    map[string]string `json:"doors"`
 	People   []person          `json:"people"`
 	Operator operator          `json:"operator"`

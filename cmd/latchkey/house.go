@@ -81,6 +81,7 @@ func buildWith(ctx context.Context, cfg *configs.Config, log io.Writer, out ways
 	h := &house{level: new(slog.LevelVar), metrics: prometheus.NewRegistry(), started: time.Now()}
 	h.log = newLog(cfg.Log, log, h.level)
 	h.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	out.metrics = notify.NewMetrics(h.metrics)
 	if err := h.openStore(ctx, cfg, out); err != nil {
 		return nil, err
 	}
@@ -101,9 +102,9 @@ func (h *house) openStore(ctx context.Context, cfg *configs.Config, out waysOut)
 	h.core = authcore.New(authcore.Options{
 		Records: h.db, Ephemeral: memory.NewEphemeral(memory.Options{}), Bus: memory.NewBus(), Keys: h.keys, Log: h.log,
 		Cutoff: cfg.Cutoff, Hold: holdOf(cfg), HashSlots: cfg.Limits.HashSlots, PerDoor: cfg.Limits.PerMemberAndDoor, CacheEntries: cfg.Limits.CacheEntries,
-		AuditKeep:   time.Duration(cfg.Audit.KeepDays) * 24 * time.Hour,
-		Hash:        password.Params{MemoryKiB: uint32(cfg.Limits.HashMemoryKiB), Time: uint32(cfg.Limits.HashTime)},
-		Senders:     out.senders, Webhooks: out.webhooks, Messages: notify.NewMetrics(h.metrics),
+		AuditKeep: time.Duration(cfg.Audit.KeepDays) * 24 * time.Hour,
+		Hash:      password.Params{MemoryKiB: uint32(cfg.Limits.HashMemoryKiB), Time: uint32(cfg.Limits.HashTime)},
+		Senders:   out.senders, Webhooks: out.webhooks, Messages: out.metrics, KeepOutbox: out.keep,
 		Providers:   func() []*oidc.Provider { return h.snapshot().providers },
 		UserByID:    func(name string) bool { return h.snapshot().pool.UserByID(name) },
 		Passthrough: func(name string) bool { return h.snapshot().pool.Passthrough(name) },

@@ -22,6 +22,8 @@ import (
 type waysOut struct {
 	senders  map[notify.Channel]notify.Sender
 	webhooks []notify.Webhook
+	metrics  *notify.Metrics
+	keep     bool // what is to be sent waits for the server
 }
 
 // waysOutOf makes what the configuration names. It dials nobody; the mistakes are what the file alone did not tell.
@@ -73,7 +75,7 @@ func hidden(file string) secret.String {
 }
 
 func newEmail(cfg *configs.Config, n configs.Email) (notify.Sender, error) {
-	t, err := trust(n.CAFile)
+	t, err := authorities(n.CAFile)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +85,7 @@ func newEmail(cfg *configs.Config, n configs.Email) (notify.Sender, error) {
 }
 
 func newSMS(n configs.SMS) (notify.Sender, error) {
-	t, err := trust(n.CAFile)
+	t, err := authorities(n.CAFile)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +94,7 @@ func newSMS(n configs.SMS) (notify.Sender, error) {
 }
 
 func newHook(n configs.Webhook) (notify.Sender, error) {
-	t, err := trust(n.CAFile)
+	t, err := authorities(n.CAFile)
 	if err != nil {
 		return nil, err
 	}
@@ -110,8 +112,8 @@ func hookKinds(words []string) (l []notify.Kind, err error) {
 	return l, nil
 }
 
-// trust is the authorities in a file, or the system's.
-func trust(file string) (*tls.Config, error) {
+// authorities are the authorities in a file, or the system's.
+func authorities(file string) (*tls.Config, error) {
 	if file == "" {
 		return &tls.Config{}, nil
 	}
