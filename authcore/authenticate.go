@@ -92,7 +92,11 @@ func (c *Core) decide(ctx context.Context, t *trial) (Decision, error) {
 	if item != nil && t.accepts == policy.AppPassword {
 		d := t.judgeApp(item, c.now())
 		if d.Allowed() {
-			return c.open(ctx, t, grant{credential: item.ID, name: item.Name, until: item.ExpiresAt})
+			d, err := c.open(ctx, t, grant{credential: item.ID, name: item.Name, until: item.ExpiresAt})
+			if err == nil && d.Allowed() {
+				c.keyAnew(d, item, t.secret)
+			}
+			return d, err
 		}
 		if d.Reason != t.refusal().Reason {
 			return d, nil

@@ -86,6 +86,7 @@ type Core struct {
 	merger    *audit.Merger
 	verdicts  *verdicts
 	lastUse   *lastUse
+	rekeys    rekeys
 	shareKey  string // random for this process: what DAV requests share is told to nobody
 	madeRooms chan session.Door
 
@@ -148,7 +149,7 @@ func (c *Core) Run(ctx context.Context) error {
 func (c *Core) Cutoff() time.Time { return c.o.Cutoff }
 
 // Keys tells of the server keys what may be told.
-func (c *Core) Keys() []secret.KeyInfo { return c.o.Keys.List() }
+func (c *Core) Keys() []secret.KeyInfo { return c.o.Keys.List(c.now()) }
 
 // Stats are figures for the metrics.
 type Stats struct {

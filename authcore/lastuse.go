@@ -86,6 +86,7 @@ func (c *Core) writeUses(ctx context.Context) {
 }
 
 func (c *Core) flushUses(ctx context.Context, all bool) {
+	c.flushRekeys(ctx)
 	for k, use := range c.lastUse.due(c.now(), all) {
 		if err := c.writeUse(ctx, k, use); err != nil {
 			c.log.Warn("write last use", "domain", k.domain, "error", err)

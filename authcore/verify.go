@@ -88,12 +88,13 @@ func (c *Core) verify(ctx context.Context, k check) (verdict, error) {
 	return c.settle(wctx, s, right)
 }
 
-// leaseName is by member, so that aliases share it, and by name for names that nobody has.
+// leaseName is by member, so that aliases share it, and by name for names that nobody has. A member's is not keyed: it
+// must be the same before and after a key is dropped.
 func (c *Core) leaseName(k check) string {
 	if k.person.Member == nil {
 		return c.print("lease", "name", k.name.String())
 	}
-	return c.print("lease", "member", string(k.person.ID))
+	return "member-" + string(k.person.ID)
 }
 
 // settling is a check under its lease, with what the records say now.

@@ -216,6 +216,37 @@ func (r *Record) Match(keys *secret.Keys, typed secret.String) *Item {
 	return found
 }
 
+// Fresh is the typed secret's MAC under the current key where the item, which it is, stands under an old one; false where
+// there is nothing to do.
+func (it *Item) Fresh(keys *secret.Keys, typed secret.String) (Keyed, bool) {
+	plain, ok := Normalise(typed)
+	if !ok || it.KeyID == keys.CurrentMAC() {
+		return Keyed{}, false
+	}
+	k := Keyed{Was: it.KeyID}
+	k.KeyID, k.MAC = keys.MAC(macLabel, plain)
+	return k, true
+}
+
+// Keyed is what takes the place of a MAC under the key Was.
+type Keyed struct {
+	Was, KeyID string
+	MAC        []byte
+}
+
+// Rekeyed is the record with another MAC of the same app password; false where it is gone or was re-keyed meanwhile.
+// Nothing else changes, so no session ends.
+func (r *Record) Rekeyed(id string, k Keyed) (Record, bool) {
+	next := Record{Items: slices.Clone(r.items())}
+	for i := range next.Items {
+		if it := &next.Items[i]; it.ID == id && it.KeyID == k.Was {
+			it.KeyID, it.MAC = k.KeyID, k.MAC
+			return next, true
+		}
+	}
+	return Record{}, false
+}
+
 func (r *Record) items() []Item {
 	if r == nil {
 		return nil

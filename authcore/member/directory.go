@@ -109,7 +109,7 @@ const Shadows = 256
 
 // Shadow answers which shadow of the domain stands in for a name that nobody has.
 func (d *Directory) Shadow(domain DomainID, n Name) ID {
-	_, mac := d.Keys.MAC("shadow", string(domain), n.String())
+	mac := d.Keys.Stable("shadow", string(domain), n.String())
 	return ID(fmt.Sprintf("shadow-%03d", binary.BigEndian.Uint16(mac)%Shadows))
 }
 

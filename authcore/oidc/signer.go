@@ -50,13 +50,13 @@ func (s *Signer) Token(c Claims) (secret.String, error) {
 	if c.Issuer == "" || c.Audience == "" || c.Subject == "" {
 		return secret.String{}, errClaims
 	}
-	key := s.Keys.Signing()[0]
+	now := s.Now()
+	key := s.Keys.SigningAt(now)
 	opts := (&jose.SignerOptions{}).WithType("JWT").WithHeader(jose.HeaderKey("kid"), key.ID)
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key.Private}, opts)
 	if err != nil {
 		return secret.String{}, fmt.Errorf("sign token: %w", err)
 	}
-	now := s.Now()
 	t, err := jwt.Signed(signer).Claims(jwt.Claims{
 		Issuer: c.Issuer, Audience: jwt.Audience{c.Audience}, Subject: c.Subject, ID: rand.Text(),
 		IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now.Add(-Backdate)), Expiry: jwt.NewNumericDate(now.Add(Lifetime)),
@@ -70,7 +70,7 @@ func (s *Signer) Token(c Claims) (secret.String, error) {
 // JWKS is the set of public keys (RFC 7517 section 5), for upstreams that fetch it.
 func (s *Signer) JWKS() ([]byte, error) {
 	var set jose.JSONWebKeySet
-	for _, k := range s.Keys.Signing() {
+	for _, k := range s.Keys.Published(s.Now()) {
 		set.Keys = append(set.Keys, jose.JSONWebKey{Key: &k.Private.PublicKey, KeyID: k.ID, Algorithm: string(jose.ES256), Use: "sig"})
 	}
 	return json.Marshal(set)
@@ -82,10 +82,10 @@ type PublicKey struct {
 	PEM []byte // PKIX
 }
 
-// PublicKeys answers all of them, the current one first.
-func PublicKeys(k *secret.Keys) ([]PublicKey, error) {
+// PublicKeys answers those that upstreams should have at now, that which signs first.
+func PublicKeys(k *secret.Keys, now time.Time) ([]PublicKey, error) {
 	var l []PublicKey
-	for _, s := range k.Signing() {
+	for _, s := range k.Published(now) {
 		der, err := x509.MarshalPKIXPublicKey(&s.Private.PublicKey)
 		if err != nil {
 			return nil, fmt.Errorf("public key %s: %w", s.ID, err)

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"slices"
 	"testing"
 	"time"
 
@@ -67,13 +68,66 @@ func TestTokenNeedsItsClaims(t *testing.T) {
 
 func TestPublicKeysHoldNoPrivateOne(t *testing.T) {
 	keys, _ := secret.NewKeys(time.Now())
-	l, err := PublicKeys(keys)
+	l, err := PublicKeys(keys, time.Now())
 	if err != nil || len(l) != 1 {
 		t.Fatal(l, err)
 	}
 	b, _ := pem.Decode(l[0].PEM)
 	pub, err := x509.ParsePKIXPublicKey(b.Bytes)
-	if err != nil || !keys.Signing()[0].Private.PublicKey.Equal(pub) {
+	if err != nil || !keys.SigningAt(time.Now()).Private.PublicKey.Equal(pub) {
 		t.Errorf("not the public key: %v", err)
+	}
+}
+
+// A new key is published a day before it signs; the one before stays published until its tokens have expired.
+func TestRotationOfSigningKeys(t *testing.T) {
+	now := time.Date(2026, 5, 4, 9, 0, 0, 0, time.UTC)
+	keys, _ := secret.NewKeys(now.Add(-time.Hour)) // so young that it would not sign, were it not the only one
+	s := &Signer{Keys: keys, Issuer: "i", Now: func() time.Time { return now }}
+	first := keys.SigningAt(now).ID
+	next, err := keys.Rotated(now, false, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys.Take(next)
+	second := keys.Published(now)[1].ID
+	begin := now
+	for _, c := range []struct {
+		after     time.Duration
+		signs     string
+		published []string
+	}{
+		{0, first, []string{first, second}},
+		{secret.PublishedBefore - time.Second, first, []string{first, second}},
+		{secret.PublishedBefore, second, []string{second, first}},
+		{secret.PublishedBefore + Lifetime + time.Minute, second, []string{second, first}},
+		{secret.PublishedBefore + secret.PublishedAfter - time.Second, second, []string{second, first}},
+		{secret.PublishedBefore + secret.PublishedAfter, second, []string{second}},
+	} {
+		now = begin.Add(c.after)
+		tk, err := s.Token(Claims{Audience: "a", Subject: "s"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := jwt.ParseSigned(tk.Reveal(), []jose.SignatureAlgorithm{jose.ES256})
+		if err != nil || parsed.Headers[0].KeyID != c.signs {
+			t.Errorf("after %v: signed with %v (%v), want %s", c.after, parsed.Headers, err, c.signs)
+		}
+		raw, err := s.JWKS()
+		var set jose.JSONWebKeySet
+		if err != nil || json.Unmarshal(raw, &set) != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, k := range set.Keys {
+			got = append(got, k.KeyID)
+		}
+		files, err := PublicKeys(keys, now)
+		if !slices.Equal(got, c.published) || err != nil || len(files) != len(got) || files[0].ID != c.signs {
+			t.Errorf("after %v: published %v, %d files (%v), want %v", c.after, got, len(files), err, c.published)
+		}
+		if _, err := keys.Without(first, now); (err == nil) != (len(c.published) == 1) {
+			t.Errorf("after %v: the first is dropped: %v", c.after, err)
+		}
 	}
 }

@@ -10,20 +10,27 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"slices"
+	"sync/atomic"
 	"time"
 )
 
-// Keys are the server keys: those under which credentials are fingerprinted and the one that signs tokens for
-// upstreams. They live in a file of their own (0600) and never in the store or a backup. Keys are read-only once loaded.
-type Keys struct {
-	mac  []macKey // the current one first
-	sign []SigningKey
+// Keys are the server keys: those under which credentials are fingerprinted and the ones that sign tokens for
+// upstreams. They live in a file of their own (0600) and never in the store or a backup. They are safe for concurrent
+// use, and change only by Take.
+type Keys struct{ held atomic.Pointer[ring] }
+
+// ring is what Keys hold at one time. It is read-only.
+type ring struct {
+	mac  []macKey     // the current one first, the oldest last
+	sign []SigningKey // the newest first
+}
+
+func keysOf(r ring) *Keys {
+	k := &Keys{}
+	k.held.Store(&r)
+	return k
 }
 
 type macKey struct {
@@ -32,7 +39,7 @@ type macKey struct {
 	key     []byte // 32 bytes
 }
 
-// SigningKey signs tokens with ES256; the current one stands first in Keys.
+// SigningKey signs tokens with ES256, from PublishedBefore after it was made on.
 type SigningKey struct {
 	ID      string
 	Created time.Time
@@ -46,21 +53,7 @@ type KeyInfo struct {
 	Created     time.Time `json:"created"`
 	Fingerprint string    `json:"fingerprint"` // first 8 bytes of SHA-256 under a fixed label, in hex
 	Current     bool      `json:"current"`
-}
-
-// ErrKeysExist: Create found a file and left it alone.
-var ErrKeysExist = errors.New("a file of server keys exists")
-
-type keysFile struct {
-	Version int        `json:"version"`
-	Keys    []fileItem `json:"keys"` // the current one of each kind first
-}
-
-type fileItem struct {
-	ID      string    `json:"id"`
-	Kind    string    `json:"kind"`
-	Created time.Time `json:"created"`
-	Secret  []byte    `json:"secret"` // mac: 32 bytes; sign: PKCS #8
+	SignsFrom   time.Time `json:"signs_from,omitzero"` // of a signing key that is published and does not sign yet
 }
 
 const (
@@ -70,14 +63,25 @@ const (
 
 // NewKeys makes one key of each kind.
 func NewKeys(now time.Time) (*Keys, error) {
+	p, err := newSigning(now)
+	if err != nil {
+		return nil, err
+	}
+	return keysOf(ring{mac: []macKey{newMAC(now)}, sign: []SigningKey{p}}), nil
+}
+
+func newMAC(now time.Time) macKey {
 	m := macKey{id: "m" + randomID(), created: now.UTC().Truncate(time.Second), key: make([]byte, sha256.Size)}
 	_, _ = rand.Read(m.key) // never fails since Go 1.24
+	return m
+}
+
+func newSigning(now time.Time) (SigningKey, error) {
 	p, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("make signing key: %w", err)
+		return SigningKey{}, fmt.Errorf("make signing key: %w", err)
 	}
-	s := SigningKey{ID: "s" + randomID(), Created: m.created, Private: p}
-	return &Keys{mac: []macKey{m}, sign: []SigningKey{s}}, nil
+	return SigningKey{ID: "s" + randomID(), Created: now.UTC().Truncate(time.Second), Private: p}, nil
 }
 
 func randomID() string {
@@ -86,131 +90,16 @@ func randomID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Load reads the file at path and refuses one that others than its owner may read.
-func Load(path string) (*Keys, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("server keys: %w", err)
-	}
-	if st.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("server keys: %s has mode %04o: others may read it; run chmod 600 on it", path, st.Mode().Perm())
-	}
-	p, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("server keys: %w", err)
-	}
-	k, err := parseKeys(p)
-	if err != nil {
-		return nil, fmt.Errorf("server keys: %s: %w", path, err)
-	}
-	return k, nil
-}
-
-func parseKeys(p []byte) (*Keys, error) {
-	var f keysFile
-	if err := json.Unmarshal(p, &f); err != nil {
-		return nil, errors.New("not a file of server keys") // the cause could quote key material
-	}
-	if f.Version != 1 {
-		return nil, fmt.Errorf("version %d is not known to this program", f.Version)
-	}
-	k := &Keys{}
-	for _, it := range f.Keys {
-		if err := k.add(it); err != nil {
-			return nil, fmt.Errorf("key %q: %w", it.ID, err)
-		}
-	}
-	if len(k.mac) == 0 || len(k.sign) == 0 {
-		return nil, errors.New("a key of each kind is needed")
-	}
-	return k, nil
-}
-
-func (k *Keys) add(it fileItem) error {
-	switch it.Kind {
-	case kindMAC:
-		if len(it.Secret) != sha256.Size {
-			return fmt.Errorf("has %d bytes, want %d", len(it.Secret), sha256.Size)
-		}
-		k.mac = append(k.mac, macKey{id: it.ID, created: it.Created, key: it.Secret})
-	case kindSign:
-		p, err := x509.ParsePKCS8PrivateKey(it.Secret)
-		ec, ok := p.(*ecdsa.PrivateKey)
-		if err != nil || !ok || ec.Curve != elliptic.P256() {
-			return errors.New("is no P-256 key")
-		}
-		k.sign = append(k.sign, SigningKey{ID: it.ID, Created: it.Created, Private: ec})
-	default:
-		return fmt.Errorf("kind %q is not known", it.Kind)
-	}
-	return nil
-}
-
-// Create writes k to path, which must not exist: a file of server keys is never overwritten, for what hangs on the old
-// ones could not be checked any more.
-func (k *Keys) Create(path string) error {
-	p, err := k.marshal()
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%w: %s", ErrKeysExist, path)
-	}
-	if err != nil {
-		return fmt.Errorf("server keys: %w", err)
-	}
-	_, err = f.Write(p)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		_ = os.Remove(path)
-		return fmt.Errorf("server keys: write %s: %w", path, err)
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("server keys: %w", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("server keys: sync %s: %w", dir, err)
-	}
-	return nil
-}
-
-func (k *Keys) marshal() ([]byte, error) {
-	f := keysFile{Version: 1}
-	for _, m := range k.mac {
-		f.Keys = append(f.Keys, fileItem{ID: m.id, Kind: kindMAC, Created: m.created, Secret: m.key})
-	}
-	for _, s := range k.sign {
-		p, err := x509.MarshalPKCS8PrivateKey(s.Private)
-		if err != nil {
-			return nil, fmt.Errorf("server keys: key %q: %w", s.ID, err)
-		}
-		f.Keys = append(f.Keys, fileItem{ID: s.ID, Kind: kindSign, Created: s.Created, Secret: p})
-	}
-	p, err := json.MarshalIndent(f, "", "  ")
-	return append(p, '\n'), err
-}
-
 // MAC is HMAC-SHA-256 under the current key over a purpose and length-prefixed parts. The id of the key goes beside what
 // was made with it.
 func (k *Keys) MAC(purpose string, parts ...string) (id string, mac []byte) {
-	return k.mac[0].id, macOf(k.mac[0].key, purpose, parts)
+	m := k.held.Load().mac[0]
+	return m.id, macOf(m.key, purpose, parts)
 }
 
 // MACUnder is the same under the key named id; false when there is none.
 func (k *Keys) MACUnder(id, purpose string, parts ...string) ([]byte, bool) {
-	for _, m := range k.mac {
+	for _, m := range k.held.Load().mac {
 		if m.id == id {
 			return macOf(m.key, purpose, parts), true
 		}
@@ -219,7 +108,7 @@ func (k *Keys) MACUnder(id, purpose string, parts ...string) ([]byte, bool) {
 }
 
 // CurrentMAC is the id of the key that MAC uses.
-func (k *Keys) CurrentMAC() string { return k.mac[0].id }
+func (k *Keys) CurrentMAC() string { return k.held.Load().mac[0].id }
 
 func macOf(key []byte, purpose string, parts []string) []byte {
 	h := hmac.New(sha256.New, key)
@@ -236,30 +125,48 @@ func macOf(key []byte, purpose string, parts []string) []byte {
 	return h.Sum(nil)
 }
 
-// Fingerprint is a short name for a secret or a name under the current key: 12 bytes of MAC in base64url. It says that
-// two are equal, and nothing else.
-func (k *Keys) Fingerprint(purpose string, parts ...string) string {
-	_, m := k.MAC(purpose, parts...)
-	return base64.RawURLEncoding.EncodeToString(m[:12])
+// Stable is the MAC under the oldest key: for what only gives a thing a name, and is compared with nothing that stands
+// beside a key's id. So a rotation renames nothing, no wrong password is counted anew and no limit begins anew; dropping
+// the oldest key does that, once, and it is for the operator to say when.
+func (k *Keys) Stable(purpose string, parts ...string) []byte {
+	l := k.held.Load().mac
+	return macOf(l[len(l)-1].key, purpose, parts)
 }
 
-// Signing answers the keys that sign tokens, the current one first.
-func (k *Keys) Signing() []SigningKey { return k.sign }
+// Fingerprint is a short name for a secret or a name: 12 bytes of Stable in base64url. It says that two are equal, and
+// nothing else.
+func (k *Keys) Fingerprint(purpose string, parts ...string) string {
+	return base64.RawURLEncoding.EncodeToString(k.Stable(purpose, parts...)[:12])
+}
 
-// List tells of each key what may be told.
-func (k *Keys) List() []KeyInfo {
+// List tells of each key what may be told at now.
+func (k *Keys) List(now time.Time) []KeyInfo {
+	r := k.held.Load()
 	var l []KeyInfo
-	for i, m := range k.mac {
+	for i, m := range r.mac {
 		l = append(l, KeyInfo{ID: m.id, Kind: kindMAC, Created: m.created, Fingerprint: keyPrint(m.key), Current: i == 0})
 	}
-	for i, s := range k.sign {
+	current := k.SigningAt(now).ID
+	for _, s := range r.sign {
 		pub, err := x509.MarshalPKIXPublicKey(&s.Private.PublicKey)
 		if err != nil {
 			pub = nil // cannot happen for a P-256 key; an empty fingerprint is no secret either
 		}
-		l = append(l, KeyInfo{ID: s.ID, Kind: kindSign, Created: s.Created, Fingerprint: keyPrint(pub), Current: i == 0})
+		i := KeyInfo{ID: s.ID, Kind: kindSign, Created: s.Created, Fingerprint: keyPrint(pub), Current: s.ID == current}
+		if from := s.from(); !i.Current && now.Before(from) {
+			i.SignsFrom = from
+		}
+		l = append(l, i)
 	}
 	return l
+}
+
+// Has says whether there is a key with the id.
+func (k *Keys) Has(id string) bool { return k.held.Load().has(id) }
+
+func (k *ring) has(id string) bool {
+	return slices.ContainsFunc(k.mac, func(m macKey) bool { return m.id == id }) ||
+		slices.ContainsFunc(k.sign, func(s SigningKey) bool { return s.ID == id })
 }
 
 func keyPrint(p []byte) string {

@@ -22,7 +22,7 @@ var ErrSealed = errors.New("cannot open what was sealed")
 
 // Seal seals plain under the current key for a purpose; bound names where it belongs, so that it opens nowhere else.
 func (k *Keys) Seal(purpose, bound string, plain []byte) Sealed {
-	s, err := k.mac[0].seal(purpose, bound, plain)
+	s, err := k.held.Load().mac[0].seal(purpose, bound, plain)
 	if err != nil {
 		panic(fmt.Sprintf("secret: seal: %v", err)) // a key of 32 bytes always makes a cipher
 	}
@@ -31,7 +31,7 @@ func (k *Keys) Seal(purpose, bound string, plain []byte) Sealed {
 
 // Open answers what was sealed for the same purpose and place.
 func (k *Keys) Open(purpose, bound string, s Sealed) ([]byte, error) {
-	for _, m := range k.mac {
+	for _, m := range k.held.Load().mac {
 		if m.id != s.KeyID {
 			continue
 		}

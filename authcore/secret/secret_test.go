@@ -65,7 +65,7 @@ func TestKeysFileRoundTrip(t *testing.T) {
 	if !ok || !bytes.Equal(got, want) {
 		t.Error("the loaded key makes another MAC")
 	}
-	if !l.Signing()[0].Private.Equal(k.Signing()[0].Private) {
+	if !l.SigningAt(time.Now()).Private.Equal(k.SigningAt(time.Now()).Private) {
 		t.Error("the loaded signing key differs")
 	}
 }
@@ -92,6 +92,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"newer", `{"version":2}`, 0o600},
 		{"empty", `{"version":1}`, 0o600},
 		{"short key", `{"version":1,"keys":[{"id":"m1","kind":"mac","secret":"c2hvcnQ="}]}`, 0o600},
+		{"an id twice", strings.Replace(string(good), `"keys": [`, `"keys": [{"id":"`+k.CurrentMAC()+`","kind":"mac","secret":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="},`, 1), 0o600},
 		{"unknown kind", `{"version":1,"keys":[{"id":"m1","kind":"x"}]}`, 0o600},
 	} {
 		path := filepath.Join(t.TempDir(), "keys.json")

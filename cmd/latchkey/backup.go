@@ -18,9 +18,11 @@ import (
 )
 
 func backupCommand(ctx context.Context, p program, args []string) error {
-	out := ""
+	var out, keysOut, passFile string
 	cfg, words, err := p.load("backup", args, func(f *flag.FlagSet) {
 		f.StringVar(&out, "out", "", "`file` to write, which must not exist; without it standard output")
+		f.StringVar(&keysOut, "with-keys", "", "second new `file` for the server keys, under a passphrase; needs -out")
+		f.StringVar(&passFile, "passphrase-file", "", "`file` (0600) whose first line is the passphrase; without it the terminal asks")
 	})
 	if err != nil {
 		return err
@@ -29,15 +31,35 @@ func backupCommand(ctx context.Context, p program, args []string) error {
 		return misused("%q is not understood: the file goes behind -out", words[0])
 	}
 	work := storeWork{"backup", backupWork}
+	if out == "" && keysOut != "" {
+		return misused("-with-keys goes with -out")
+	}
 	if out == "" {
 		return inStore(ctx, cfg, p, work, nil, nil, p.out)
 	}
-	return writeFile(out, func(w io.Writer) error {
-		if err := inStore(ctx, cfg, p, work, nil, nil, w); err != nil {
+	var pass secret.String
+	if keysOut != "" {
+		if pass, err = newPassphrase(passFile, keysOut); err != nil {
 			return err
 		}
-		return nil
-	}, p.err)
+	}
+	err = writeFile(out, func(w io.Writer) error { return inStore(ctx, cfg, p, work, nil, nil, w) }, p.err)
+	if err == nil && keysOut != "" {
+		err = backupKeys(cfg, keysOut, out, pass)
+	}
+	return err
+}
+
+// newPassphrase asks before the long work begins what would stop its end.
+func newPassphrase(file, keysOut string) (secret.String, error) {
+	if _, err := os.Lstat(keysOut); err == nil {
+		return secret.String{}, fmt.Errorf("%s exists: keys are never written over another file", keysOut)
+	}
+	pass, err := passphrase(file, true)
+	if err == nil && len(pass.Reveal()) < secret.MinPassphrase {
+		err = fmt.Errorf("a passphrase has %d characters at least", secret.MinPassphrase)
+	}
+	return pass, err
 }
 
 // writeFile writes a new file whole or not at all: beside it first, synced, verified, then renamed.
@@ -93,12 +115,25 @@ func backupWork(ctx context.Context, w works, _ []string, _ io.Reader, out io.Wr
 }
 
 func restoreCommand(ctx context.Context, p program, args []string) error {
-	cfg, words, err := p.load("restore", args, nil)
+	var keysIn, passFile string
+	cfg, words, err := p.load("restore", args, func(f *flag.FlagSet) {
+		f.StringVar(&keysIn, "with-keys", "", "`file` of server keys that backup -with-keys wrote, to be put in their place first")
+		f.StringVar(&passFile, "passphrase-file", "", "`file` (0600) whose first line is its passphrase; without it the terminal asks")
+	})
 	if err != nil {
 		return err
 	}
 	if len(words) != 1 {
 		return misused("name one backup file")
+	}
+	if keysIn != "" {
+		pass, err := passphrase(passFile, false)
+		if err != nil {
+			return err
+		}
+		if err := restoreKeys(cfg, keysIn, words[0], pass); err != nil {
+			return err
+		}
 	}
 	f, err := os.Open(words[0])
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -35,9 +36,15 @@ type storeWork struct {
 
 // works is what it works on.
 type works struct {
-	core *authcore.Core
-	db   *sqlite.DB
-	keys *secret.Keys
+	core     *authcore.Core
+	db       *sqlite.DB
+	keys     *secret.Keys
+	keysFile string
+	turn     *sync.Mutex // of who changes keys
+}
+
+func (h *house) works() works {
+	return works{core: h.core, db: h.db, keys: h.keys, keysFile: h.first.Keys, turn: &h.keysTurn}
 }
 
 func storeWorks() []storeWork {
@@ -92,7 +99,7 @@ func inStore(ctx context.Context, cfg *configs.Config, p program, w storeWork, w
 	rctx, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- h.core.Run(rctx) }()
-	err = w.do(ctx, works{core: h.core, db: h.db, keys: h.keys}, words, in, out)
+	err = w.do(ctx, h.works(), words, in, out)
 	stop()
 	return errors.Join(err, <-done, h.db.Close())
 }
@@ -247,7 +254,7 @@ func (h *house) control(rw http.ResponseWriter, r *http.Request, w storeWork) {
 	_ = http.NewResponseController(rw).EnableFullDuplex() // progress goes out while the file comes in
 	rw.Header().Set("Trailer", failTrailer)
 	rw.WriteHeader(http.StatusOK)
-	err := w.do(r.Context(), works{core: h.core, db: h.db, keys: h.keys}, words, r.Body, flushing{rw})
+	err := w.do(r.Context(), h.works(), words, r.Body, flushing{rw})
 	if err != nil {
 		text, _ := json.Marshal(err.Error()) // a string always marshals
 		rw.Header().Set(failTrailer, string(text))

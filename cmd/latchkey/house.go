@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,23 +33,24 @@ import (
 
 // house is everything that one process runs on: main builds it and owns it.
 type house struct {
-	log     *slog.Logger
-	level   *slog.LevelVar
-	metrics *prometheus.Registry
-	keys    *secret.Keys
-	signer  *oidc.Signer
-	db      *sqlite.DB
-	core    *authcore.Core
-	auth    proxy.Authenticator // the core, counted
-	certs   *proxy.Certificates
-	live    *proxy.Live
-	relay   *relay.Relay
-	server  *proxy.Server
-	door    *dav.Door
-	first   *configs.Config          // of the start
-	now     atomic.Pointer[settings] // what a reload changes
-	started time.Time
-	more    map[string]http.Handler // on the private listener
+	log      *slog.Logger
+	level    *slog.LevelVar
+	metrics  *prometheus.Registry
+	keys     *secret.Keys
+	keysTurn sync.Mutex // of who changes keys: a command, a reload
+	signer   *oidc.Signer
+	db       *sqlite.DB
+	core     *authcore.Core
+	auth     proxy.Authenticator // the core, counted
+	certs    *proxy.Certificates
+	live     *proxy.Live
+	relay    *relay.Relay
+	server   *proxy.Server
+	door     *dav.Door
+	first    *configs.Config          // of the start
+	now      atomic.Pointer[settings] // what a reload changes
+	started  time.Time
+	more     map[string]http.Handler // on the private listener
 }
 
 // settings is what a reload changes: a snapshot that each connection reads once.

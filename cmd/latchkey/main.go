@@ -33,9 +33,9 @@ func commands() []command {
 		{"doctor", "-config FILE [-member ADDRESS] [-password-file FILE]", "try every upstream and say what to mend", doctorCommand},
 		{"operator", "create|reset -config FILE ADDRESS", "make an operator; let one in who is locked out", operatorCommand},
 		{"import", "-config FILE -domain NAME [-format csv|jsonl|passwd] [-dry-run] FILE", "make many members", importCommand},
-		{"backup", "-config FILE [-out FILE]", "write a backup of a running or stopped server", backupCommand},
-		{"restore", "-config FILE FILE", "put a backup into an empty store", restoreCommand},
-		{"keys", "list|export -config FILE [-dovecot DIR]", "show the server keys, or their public halves", keysCommand},
+		{"backup", "-config FILE [-out FILE] [-with-keys FILE] [-passphrase-file FILE]", "write a backup of a running or stopped server", backupCommand},
+		{"restore", "-config FILE [-with-keys FILE] [-passphrase-file FILE] FILE", "put a backup into an empty store", restoreCommand},
+		{"keys", "list|rotate|drop|export -config FILE [-mac] [-sign] [-dovecot DIR] [ID]", "show, rotate and drop the server keys, or write their public halves", keysCommand},
 	}
 }
 

@@ -227,6 +227,9 @@ func (h *house) reload() {
 	for _, key := range needRestart(old.cfg, cfg) {
 		h.log.Warn("reload: this key changes only with a restart", "key", key)
 	}
+	if err := h.reloadKeys(context.Background(), h.first.Keys); err != nil {
+		h.log.Error("reload: the old server keys stay", "error", err)
+	}
 	warnings, err := h.certs.Reload()
 	if err != nil {
 		h.log.Error("reload: the old certificates stay", "error", err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +37,7 @@ type usedKeys struct {
 // needKeys loads the server keys, makes them for a new store, and refuses to go on when one is missing that records hang
 // on.
 func needKeys(ctx context.Context, cfg *configs.Config, db store.Records) (*secret.Keys, error) {
-	used, rev, err := readUsedKeys(ctx, db)
+	used, _, err := readUsedKeys(ctx, db)
 	if err != nil {
 		return nil, err
 	}
@@ -57,13 +56,7 @@ func needKeys(ctx context.Context, cfg *configs.Config, db store.Records) (*secr
 	if err := lackKeys(keys, used.IDs, cfg.Keys); err != nil {
 		return nil, err
 	}
-	if id := keys.CurrentMAC(); !slices.Contains(used.IDs, id) {
-		used.IDs = append(used.IDs, id)
-		if _, err := db.Apply(ctx, member.Root, member.PutOp(usedKeysKey, used, rev)); err != nil {
-			return nil, fmt.Errorf("note the server keys: %w", err)
-		}
-	}
-	return keys, nil
+	return keys, noteKeys(ctx, db, keys)
 }
 
 func readUsedKeys(ctx context.Context, db store.Records) (usedKeys, int64, error) {
@@ -85,7 +78,7 @@ func readUsedKeys(ctx context.Context, db store.Records) (usedKeys, int64, error
 func lackKeys(keys *secret.Keys, ids []string, file string) error {
 	var missing []string
 	for _, id := range ids {
-		if !slices.ContainsFunc(keys.List(), func(k secret.KeyInfo) bool { return k.ID == id }) {
+		if !keys.Has(id) {
 			missing = append(missing, id)
 		}
 	}

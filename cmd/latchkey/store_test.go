@@ -331,7 +331,7 @@ func TestKeysCommand(t *testing.T) {
 	t.Parallel()
 	onAndOff(t, func(t *testing.T, s *stage) {
 		c := well(t, "keys", "list", "-config", s.file)
-		if !regexp.MustCompile(`(?m)^m\w+ +mac .* true +3$`).MatchString(c.out) || !regexp.MustCompile(`(?m)^s\w+ +sign .* true +-$`).MatchString(c.out) {
+		if !regexp.MustCompile(`(?m)^m\w+ +mac .* current +3 of app-passwords$`).MatchString(c.out) || !regexp.MustCompile(`(?m)^s\w+ +sign .* current +-$`).MatchString(c.out) {
 			t.Errorf("list says\n%s", c.out)
 		}
 		well(t, "keys", "export", "-config", s.file, "-dovecot", s.path("dovecot"))
