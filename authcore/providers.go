@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"latchkey/authcore/audit"
@@ -15,6 +17,7 @@ import (
 	"latchkey/authcore/session"
 	"latchkey/authcore/signin"
 	"latchkey/authcore/store"
+	"latchkey/policy"
 )
 
 // Signing in with LINE or another OpenID provider goes in two steps: a ticket and an address to send the browser to, then
@@ -220,7 +223,48 @@ func (c *Core) provedAt(ctx context.Context, client Client, u account, again *Ac
 	case !person.Member.MayUse(way, tenant.Policy):
 		return SignInResult{}, c.refuseProvider(ctx, client, *held, way, deny(WayDenied, ""))
 	}
-	return c.proved(ctx, client, firstFactor{factor: signin.Factor(way), domain: held.Domain, member: held.Member, epochs: epochs, again: again})
+	return c.proved(ctx, client, firstFactor{factor: signin.Factor(way), domain: held.Domain, member: held.Member, epochs: epochs, again: again,
+		credential: u.provider.Name()})
+}
+
+// offered leaves out the ways of providers that are not configured, whatever policies allow.
+func (c *Core) offered(ways []string) []string {
+	return slices.DeleteFunc(slices.Clone(ways), func(w string) bool { return ofProvider(w) && c.providerBy(w) == nil })
+}
+
+func ofProvider(way string) bool {
+	return way == policy.WayLINE || strings.HasPrefix(way, policy.OIDCPrefix)
+}
+
+func (c *Core) providerBy(way string) *oidc.Provider {
+	for _, p := range c.providers() {
+		if p.Way() == way {
+			return p
+		}
+	}
+	return nil
+}
+
+// wayStands judges the way of a first factor at each step that follows it: what was denied or unlinked since leads no
+// further.
+func (c *Core) wayStands(ctx context.Context, u *underway) error {
+	way := wayFor(u.Factor)
+	switch {
+	case u.Factor == signin.Password:
+		return nil
+	case !u.person.Member.MayUse(way, u.tenant.Policy):
+		return deny(WayDenied, "")
+	case !ofProvider(way):
+		return nil
+	}
+	l, _, err := readDirect[member.ProviderLinks](ctx, c, member.ProviderLinksKey(u.Domain, u.Member))
+	if err != nil {
+		return err
+	}
+	if p := c.providerBy(way); p == nil || l.At(p.Name(), p.Issuer()) == nil {
+		return deny(TicketInvalid, "")
+	}
+	return nil
 }
 
 // refuseProvider records why an owner of a linked account does not get in, and answers it. Equal ones are counted by the

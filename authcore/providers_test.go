@@ -19,6 +19,7 @@ import (
 	"latchkey/authcore/member"
 	"latchkey/authcore/oidc"
 	"latchkey/authcore/sample"
+	"latchkey/authcore/signin"
 	"latchkey/authcore/store"
 	"latchkey/authcore/store/memory"
 	"latchkey/authcore/store/storetest"
@@ -610,6 +611,42 @@ func TestTwoStepFollowsAProvider(t *testing.T) {
 	r, err := s.come(t, "line", "subject")
 	if err != nil || r.State == authcore.SignedIn || !r.Token.Empty() {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestProviderLosesItsSayBeforeTheSecondStep: what is denied or unlinked while the code is on its way leads no further.
+func TestProviderLosesItsSayBeforeTheSecondStep(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(t *testing.T, s *providerStage, a authcore.Actor)
+		want   authcore.DenialReason
+	}{
+		"nothing happens": {func(*testing.T, *providerStage, authcore.Actor) {}, ""},
+		"denied":          {func(t *testing.T, s *providerStage, _ authcore.Actor) { s.allow(t, policy.Deny) }, authcore.WayDenied},
+		"unlinked": {func(t *testing.T, s *providerStage, a authcore.Actor) {
+			if err := s.Unlink(t.Context(), a, "line"); err != nil {
+				t.Fatal(err)
+			}
+		}, authcore.TicketInvalid},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newProviderStage(t, nil)
+			a := s.Actor(t, "account")
+			if err := s.link(t, a, "line", "subject"); err != nil {
+				t.Fatal(err)
+			}
+			s.policy(t, sample.Old, func(p *policy.Policy) { p.SignIn.TwoStep = policy.TwoStepRequired })
+			r, err := s.come(t, "line", "subject")
+			if err != nil || r.State != authcore.EnrolmentRequired {
+				t.Fatal(r.State, err)
+			}
+			c.change(t, s, a)
+			_, err = s.SignInEnrolSend(t.Context(), authtest.Client(), r.Ticket, signin.ByEmail, "me@personal.example")
+			if c.want == "" && err != nil || c.want != "" && !denied(err, c.want) {
+				t.Errorf("%s: %v, want %q", r.State, err, c.want)
+			}
+		})
 	}
 }
 

@@ -48,7 +48,7 @@ func (c *Core) ReauthenticationWays(ctx context.Context, a Actor) ([]string, err
 		return nil, err
 	}
 	ways := []string{string(signin.Password)}
-	for _, w := range t.tenant.Policy.SignIn.Allowed() {
+	for _, w := range c.offered(t.tenant.Policy.SignIn.Allowed()) {
 		if t.person.Member.MayUse(w, t.tenant.Policy) {
 			ways = append(ways, w)
 		}
@@ -74,7 +74,7 @@ func (c *Core) WaysOf(ctx context.Context, domain string) (SignInWays, error) {
 	if err != nil || t == nil || t.Domain.Closed {
 		return w, err
 	}
-	w.Ways = append(w.Ways, t.Policy.SignIn.Allowed()...)
+	w.Ways = append(w.Ways, c.offered(t.Policy.SignIn.Allowed())...)
 	w.TrustBrowser = t.Policy.SignIn.TrustBrowser
 	return w, nil
 }

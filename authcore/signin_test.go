@@ -444,7 +444,7 @@ func TestNoEnrolmentBesideAMethod(t *testing.T) {
 // By phone number the codes go by e-mail only.
 func TestFirstFactorByPhone(t *testing.T) {
 	s := newStage(t, nil)
-	s.policy(t, sample.Old, func(p *policy.Policy) { p.SignIn.Phone = policy.Allow })
+	s.policy(t, sample.Old, func(p *policy.Policy) { p.SignIn.Phone, p.SignIn.Passkey = policy.Allow, policy.Allow })
 	by := func(f signin.Factor) (authcore.SignInResult, error) {
 		return s.ProvedBy(t.Context(), authtest.Client(), f, s.domain(t, sample.Old).ID, s.MemberID(t, s.address("two-step")))
 	}
@@ -457,8 +457,8 @@ func TestFirstFactorByPhone(t *testing.T) {
 	if _, err := s.SignInSend(t.Context(), authtest.Client(), r.Ticket, signin.ByMobile, ""); !denied(err, authcore.Invalid) {
 		t.Errorf("a text message all the same: %v", err)
 	}
-	if r, err := by("line"); err != nil || len(r.Methods) != 2 {
-		t.Errorf("by LINE: %+v, %v", r.Methods, err)
+	if r, err := by(signin.Passkey); err != nil || len(r.Methods) != 2 {
+		t.Errorf("by a passkey: %+v, %v", r.Methods, err)
 	}
 	s.contacts(t, "two-step", mobile)
 	_, err = by(signin.Phone)

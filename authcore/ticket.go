@@ -80,6 +80,9 @@ func (c *Core) look(ctx context.Context, u *underway) error {
 		return over
 	}
 	u.tenant, u.person = tenant, person
+	if err := c.wayStands(ctx, u); err != nil {
+		return err
+	}
 	u.account, u.accountRevision, err = cache.Read[password.Record](ctx, c.records, password.Key(u.Domain, u.Member))
 	if err != nil {
 		return err

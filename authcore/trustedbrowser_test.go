@@ -7,6 +7,7 @@ import (
 	"latchkey/authcore"
 	"latchkey/authcore/authtest"
 	"latchkey/authcore/member"
+	"latchkey/authcore/oidc"
 	"latchkey/authcore/sample"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/session"
@@ -81,8 +82,11 @@ func TestWhatEndsTrust(t *testing.T) {
 		do   func(t *testing.T, s *stage, r authcore.SignInResult) error
 		want bool
 	}{
-		"almost thirty days": {func(*testing.T, *stage, authcore.SignInResult) error { time.Sleep(30*24*time.Hour - time.Second); return nil }, true},
-		"thirty days":        {func(*testing.T, *stage, authcore.SignInResult) error { time.Sleep(30 * 24 * time.Hour); return nil }, false},
+		"almost thirty days": {func(*testing.T, *stage, authcore.SignInResult) error {
+			time.Sleep(30*24*time.Hour - time.Second)
+			return nil
+		}, true},
+		"thirty days": {func(*testing.T, *stage, authcore.SignInResult) error { time.Sleep(30 * 24 * time.Hour); return nil }, false},
 		"a password change": {func(t *testing.T, s *stage, r authcore.SignInResult) error {
 			p := s.People["two-step"]
 			_, err := s.ChangePassword(t.Context(), r.Actor, p.Account, secretOf(nextPassword), false)
@@ -90,7 +94,9 @@ func TestWhatEndsTrust(t *testing.T) {
 			s.People["two-step"] = p
 			return err
 		}, false},
-		"sign-out everywhere": {func(t *testing.T, s *stage, r authcore.SignInResult) error { return s.EndMySessions(t.Context(), r.Actor) }, false},
+		"sign-out everywhere": {func(t *testing.T, s *stage, r authcore.SignInResult) error {
+			return s.EndMySessions(t.Context(), r.Actor)
+		}, false},
 		"sign-out": {func(t *testing.T, s *stage, r authcore.SignInResult) error { return s.SignOut(t.Context(), r.Actor) }, true},
 		"a suspension, lifted": {func(t *testing.T, s *stage, _ authcore.SignInResult) error {
 			if _, err := s.Suspend(t.Context(), operator, s.address("two-step")); err != nil {
@@ -107,7 +113,9 @@ func TestWhatEndsTrust(t *testing.T) {
 			}
 			return s.EndTrust(t.Context(), r.Actor, l[0].ID)
 		}, false},
-		"the member, all": {func(t *testing.T, s *stage, r authcore.SignInResult) error { return s.EndTrust(t.Context(), r.Actor, "") }, false},
+		"the member, all": {func(t *testing.T, s *stage, r authcore.SignInResult) error {
+			return s.EndTrust(t.Context(), r.Actor, "")
+		}, false},
 		"another's id": {func(t *testing.T, s *stage, r authcore.SignInResult) error {
 			if err := s.EndTrust(t.Context(), r.Actor, "0123456789abcdef"); !denied(err, authcore.NotFound) {
 				t.Errorf("got %v", err)
@@ -210,11 +218,16 @@ func TestReauthenticationOfAnEndedSession(t *testing.T) {
 	}
 }
 
+// A provider that the policy allows and the configuration does not have is no way.
 func TestReauthenticationWays(t *testing.T) {
-	s := newStage(t, nil)
+	line, acme := authtest.NewProvider(t, oidc.LINE).Party(t, "line"), authtest.NewProvider(t, oidc.OpenID).Party(t, "acme")
+	s := newStage(t, func(o *authcore.Options) {
+		o.Providers = func() []*oidc.Provider { return []*oidc.Provider{line, acme} }
+	})
 	a := s.begin(t, "account", authcore.SignedIn).Actor
 	s.policy(t, sample.Old, func(p *policy.Policy) {
-		p.SignIn.LINE, p.SignIn.Quick, p.SignIn.OIDC = policy.Allow, policy.Allow, map[string]policy.Way{"acme": policy.Allow, "other": policy.Deny}
+		p.SignIn.LINE, p.SignIn.Quick = policy.Allow, policy.Allow
+		p.SignIn.OIDC = map[string]policy.Way{"acme": policy.Allow, "other": policy.Deny, "gone": policy.Allow}
 	})
 	got, err := s.ReauthenticationWays(t.Context(), a)
 	if err != nil || len(got) != 4 || got[0] != "password" || got[1] != "line" || got[2] != "quick" || got[3] != "oidc.acme" {
