@@ -431,13 +431,28 @@ func TestProfileManagedExternally(t *testing.T) {
 
 // A member who has a method enrols no other by his password alone, not even when it cannot be used.
 func TestNoEnrolmentBesideAMethod(t *testing.T) {
-	s := newStage(t, func(o *authcore.Options) {
-		o.Senders = map[notify.Channel]notify.Sender{notify.ByEmail: o.Senders[notify.ByEmail]}
-	})
+	s := newStage(t, nil)
 	s.required(t)
-	s.contacts(t, "account", member.Contact{Kind: member.Mobile, Value: "+819012345678", Verified: true})
-	if _, err := s.SignIn(t.Context(), authtest.Client(), s.address("account"), s.People["account"].Account); !denied(err, authcore.TwoStepMethodMissing) {
-		t.Errorf("the installation sends no text messages: %v", err)
+	const number = "+819012345678"
+	s.contacts(t, "account", member.Contact{Kind: member.Mobile, Value: number})
+	silent := func() *authcore.Core { // the same installation, once it sends no text messages any more
+		o := s.options
+		o.Senders = map[notify.Channel]notify.Sender{notify.ByEmail: o.Senders[notify.ByEmail]}
+		return authcore.New(o)
+	}
+	in := func() (authcore.SignInResult, error) {
+		return silent().SignIn(t.Context(), authtest.Client(), s.address("account"), s.People["account"].Account)
+	}
+	if r, err := in(); err != nil || r.State != authcore.EnrolmentRequired {
+		t.Errorf("never verified: %q, %v", r.State, err)
+	}
+	tk := s.begin(t, "account", authcore.TwoStepRequired).Ticket
+	code := s.sendTo(t, tk, signin.ByMobile, number)
+	if _, err := s.SignInTwoStep(t.Context(), authtest.Client(), tk, authcore.SecondAnswer{Method: signin.ByMobile, Code: code}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in(); !denied(err, authcore.TwoStepMethodMissing) {
+		t.Errorf("verified: %v", err)
 	}
 }
 

@@ -61,10 +61,6 @@ type underway struct {
 	next            signin.Step
 }
 
-func (u *underway) target() target {
-	return target{tenant: u.tenant, person: u.person, role: u.person.Member.Role}
-}
-
 // look reads the records anew. TicketInvalid when the member may not sign in any more, or something ended his sessions.
 func (c *Core) look(ctx context.Context, u *underway) error {
 	over := deny(TicketInvalid, "")

@@ -72,7 +72,7 @@ func TestWalkTwoStepAndPassword(t *testing.T) {
 	pass := func(code string) answer {
 		return h.call(t, "", "POST", "/sign-in/two-step", m{"ticket": ticket, "method": "email", "code": code})
 	}
-	pass("x" + code[1:]).is(422, "bad_code")
+	pass("x"+code[1:]).is(422, "bad_code")
 	second := pass(code).is(200).state("password_change_required")
 	pass(code).is(401, "ticket_invalid")
 	set := func(word string) answer {
