@@ -216,6 +216,13 @@ func TestReauthenticationOfAnEndedSession(t *testing.T) {
 	if done, err := s.pass(t, r.Ticket, code, false); !denied(err, authcore.NotSignedIn) || !done.Token.Empty() {
 		t.Errorf("got %q, %v", done.State, err)
 	}
+	late := s.begin(t, "account", authcore.SignedIn)
+	if err := s.EndSessions(t.Context(), authtest.Operator(), s.address("account")); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := s.Reauthenticate(t.Context(), late.Actor, s.People["account"].Account); !denied(err, authcore.NotSignedIn) || !done.Token.Empty() {
+		t.Errorf("signed out between the request and its password: %q, %v", done.State, err)
+	}
 }
 
 // A provider that the policy allows and the configuration does not have is no way.

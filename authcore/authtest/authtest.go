@@ -52,6 +52,8 @@ func (c *Core) Sent(t testing.TB, domain, to string) (l []notify.Outgoing) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Their names are to the millisecond, which two codes of a test may share.
+	slices.SortStableFunc(all, func(a, b notify.Outgoing) int { return a.Time.Compare(b.Time) })
 	return slices.DeleteFunc(all, func(o notify.Outgoing) bool { return o.To != to })
 }
 
