@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -26,6 +27,8 @@ type DovecotOptions struct {
 	Proxy bool   // the ports of the Proxied fields open; they demand a PROXY protocol header
 	Relay string // where submission hands mail on; empty: to a Sink, the field Relayed
 	Extra string // more configuration, at the end
+	// AnyToken leaves out what makes it check issuer and audience of a token, as a minimal configuration does.
+	AnyToken bool
 }
 
 // DovecotServer is a running Dovecot. Addresses are 127.0.0.1:port; those that the options do not open are empty.
@@ -62,7 +65,11 @@ func Dovecot(t testing.TB, o DovecotOptions) *DovecotServer {
 		mkdirFor(t, filepath.Join(s.dir, dir), mail)
 	}
 	s.write(t, "master", fmt.Sprintf("%s:{PLAIN}%s\n", MasterUser, MasterSecret), 0o644)
-	s.write(t, "oauth2.conf", example(t, "dovecot-oauth2.conf.ext", "/etc/dovecot/latchkey-keys", d.KeyDir), 0o644)
+	oauth2 := example(t, "dovecot-oauth2.conf.ext", "/etc/dovecot/latchkey-keys", d.KeyDir)
+	if o.AnyToken {
+		oauth2 = regexp.MustCompile(`(?m)^(issuers|client_id) *=.*$`).ReplaceAllString(oauth2, "")
+	}
+	s.write(t, "oauth2.conf", oauth2, 0o644)
 	conf := dovecotExample(t, s, mail, o.Relay) + dovecotForTests(s)
 	if o.TLS {
 		conf += dovecotTLS(t, s, d)

@@ -100,6 +100,44 @@ func TestPeersDoctor(t *testing.T) {
 	}
 }
 
+// A Dovecot that checks neither issuer nor audience lets in with tokens that another upstream got: doctor says so at
+// every protocol, and nothing once issuers and client_id are set.
+func TestPeersDoctorWrongTokens(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		any  bool
+		want []string
+	}{
+		{"minimal", true, []string{"accepts a token with a wrong audience", "accepts a token with a wrong issuer"}},
+		{"issuers and client_id", false, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := peers.Dovecot(t, peers.DovecotOptions{AnyToken: c.any})
+			token := dovecotSigner(t, d)
+			for protocol, address := range map[string]string{IMAP: d.IMAP, POP3: d.POP3} {
+				one := Server{Name: "token", Protocol: protocol, Addresses: []string{address}, Way: proxy.Token, Token: TokenSettings{Audience: peers.TokenAudience, Issuer: peers.TokenIssuer}}
+				fill(&one)
+				p, err := New(Options{Servers: []Server{one}, Token: token})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(p.Close)
+				var got []string
+				for _, f := range p.Doctor(t.Context(), Checkup{Address: "jane@new.example"}) {
+					what, _, _ := strings.Cut(f.What, ":")
+					got = append(got, what)
+					if f.Level != Failure {
+						t.Errorf("%s: %+v", protocol, f)
+					}
+				}
+				if !slices.Equal(got, c.want) {
+					t.Errorf("%s: got %q, want %q", protocol, got, c.want)
+				}
+			}
+		})
+	}
+}
+
 // Postfix lets whom XCLIENT names send. Dovecot's submission server takes the command and ignores the name.
 func TestPeersDoctorXCLIENT(t *testing.T) {
 	checkup := Checkup{Address: "jane@new.example", Outside: "nobody@elsewhere.example"}
