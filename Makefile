@@ -7,7 +7,7 @@ BUDGET   ?= 25m
 export GOTOOLCHAIN ?= local
 build demo: export CGO_ENABLED = 0
 
-.PHONY: help deps build check sizes imports test race fuzz peers bench drills soak demo
+.PHONY: help deps build check sizes imports mutations mutate test race fuzz peers bench drills soak demo
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -19,10 +19,10 @@ build: ## bin/latchkey
 	@mkdir -p bin
 	$(GO) build -trimpath -o bin/ ./cmd/...
 
-check: sizes imports ## gofmt, vet, staticcheck, the import test, sizes
+check: sizes imports mutations ## gofmt, vet, staticcheck, the import test, sizes
 	@out=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) || exit 1; [ -z "$$out" ] || { echo "gofmt: $$out"; exit 1; }
-	$(GO) vet ./... ./.ci/testrun ./.ci/sizes
-	$(GO) tool staticcheck ./... ./.ci/testrun ./.ci/sizes
+	$(GO) vet ./... ./.ci/testrun ./.ci/sizes ./.ci/mutate
+	$(GO) tool staticcheck ./... ./.ci/testrun ./.ci/sizes ./.ci/mutate
 
 sizes: ## the tail of file and function sizes, bounded
 	@$(GO) run ./.ci/sizes
@@ -30,6 +30,12 @@ sizes: ## the tail of file and function sizes, bounded
 imports: ## who may import whom
 	@$(GO) test -count=1 -run '^TestImports' .
 	@$(GO) test -count=1 ./.ci/testrun
+
+mutations: ## every mutation patch applies and compiles
+	@$(GO) run ./.ci/mutate -check
+
+mutate: ## take one security check after the other away: a test must turn red
+	@GO="$(GO)" $(GO) run ./.ci/mutate
 
 test: deps ## everything: check, build, race, peers, drills; times and skips at the end
 	@GO="$(GO)" $(GO) run ./.ci/testrun -budget $(BUDGET)
@@ -40,8 +46,8 @@ race: ## all tests but those with real servers, drills and soak, under the race 
 peers: deps ## tests with Dovecot, Postfix, Radicale and real clients
 	@GO="$(GO)" $(GO) run ./.ci/testrun -only peers
 
-drills: ## kill -9, restarts, upstreams that fail
-	@GO="$(GO)" $(GO) run ./.ci/testrun -only drills
+drills: ## kill -9, restarts, upstreams that fail; timing, a flood and a million rows at full length
+	@GO="$(GO)" LATCHKEY_DRILLS=long $(GO) run ./.ci/testrun -only drills
 
 soak: ## hours in the life of a server, in SOAKTIME
 	@GO="$(GO)" LATCHKEY_SOAK=$(SOAKTIME) $(GO) run ./.ci/testrun -only soak -budget 24h

@@ -125,6 +125,7 @@ type start struct {
 	env     []string
 	sockets []namedSocket // passed as systemd passes them
 	deaf    bool          // its standard error is a pipe that nobody reads
+	binary  string        // another build; empty: the test's own
 }
 
 type namedSocket struct {
@@ -135,7 +136,10 @@ type namedSocket struct {
 func (s start) begin(t testing.TB) *process {
 	t.Helper()
 	p := &process{t: t, out: newTranscript(), err: newTranscript(), exited: make(chan struct{})}
-	p.cmd = exec.Command(os.Args[0], s.args...)
+	if s.binary == "" {
+		s.binary = os.Args[0]
+	}
+	p.cmd = exec.Command(s.binary, s.args...)
 	p.cmd.Env = append(append(os.Environ(), beProgram+"=1"), s.env...)
 	if len(s.sockets) > 0 {
 		p.pass(s)
@@ -173,7 +177,7 @@ func (p *process) pass(s start) {
 		p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, f)
 		names = append(names, k.name)
 	}
-	p.cmd.Path, p.cmd.Args = "/bin/sh", append([]string{"sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, os.Args[0]}, s.args...)
+	p.cmd.Path, p.cmd.Args = "/bin/sh", append([]string{"sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, s.binary}, s.args...)
 	p.cmd.Env = append(p.cmd.Env, "LISTEN_FDS="+itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 }
 
