@@ -79,6 +79,19 @@ func (c *Core) announceWays(d *member.Domain, a Actor, old, next policy.SignIn) 
 	return ops
 }
 
+// offerTwoStep tells those whom the policy alone asked for 2-step verification that it is their choice now.
+func (c *Core) offerTwoStep(d *member.Domain, a Actor, old, next policy.SignIn) []store.Op {
+	if old.TwoStep != policy.TwoStepRequired || next.TwoStep == policy.TwoStepRequired {
+		return nil
+	}
+	return c.announce(d, a, notify.TwoStepOffered, "")
+}
+
+// concerns says whether a member is told of what is announced.
+func concerns(k notify.Kind, m *member.Member) bool {
+	return k != notify.TwoStepOffered || m.TwoStep == member.ByPolicy
+}
+
 // Announcements lists those of a domain, the newest first.
 func (c *Core) Announcements(ctx context.Context, a Actor, domain string, after string, limit int) ([]Announcement, string, error) {
 	t, err := c.domainFor(ctx, a, domain, readDomain)
@@ -261,6 +274,8 @@ func (c *Core) tellPage(ctx context.Context, d member.DomainID, n *Announcement)
 		n.After = r.Name
 		if m.Status != member.Deleted {
 			n.Done++
+		}
+		if m.Status != member.Deleted && concerns(n.Kind, &m) {
 			ops = append(ops, c.quietly(&m, notify.Event{Kind: n.Kind, At: n.At, From: n.From, Name: n.Name})...)
 		}
 	}

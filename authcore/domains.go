@@ -304,6 +304,7 @@ func (c *Core) SetPolicy(ctx context.Context, a Actor, name string, p policy.Pol
 		entry.Changes = audit.Changes(was, p)
 		ops := []store.Op{member.PutOp(member.PolicyKey(t.Domain.ID), p, seen), audit.Op(entry)}
 		ops = append(ops, c.announceWays(t.Domain, a, was.SignIn, p.SignIn)...)
+		ops = append(ops, c.offerTwoStep(t.Domain, a, was.SignIn, p.SignIn)...)
 		if rev, err = c.records.Apply(ctx, member.Partition(t.Domain.ID), ops...); err == nil {
 			c.hint(ctx, t.Domain.ID, ops)
 		}

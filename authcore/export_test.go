@@ -48,3 +48,14 @@ func (c *Core) ProvedBy(ctx context.Context, client Client, f signin.Factor, d m
 	}
 	return c.proved(ctx, client, firstFactor{factor: f, domain: d, member: id, epochs: epochs})
 }
+
+// SendSecondStep is sendSecondStep with every method offered.
+func (c *Core) SendSecondStep(ctx context.Context, client Client, ticket string, d member.DomainID, m *member.Member, contact string) error {
+	_, err := c.sendSecondStep(ctx, client, ticket, d, m, contact, []signin.Method{signin.ByEmail, signin.ByMobile})
+	return err
+}
+
+// TrySecondStep is trySecondStep.
+func (c *Core) TrySecondStep(ctx context.Context, client Client, ticket string, d member.DomainID, id member.ID, method signin.Method, typed secret.String) error {
+	return c.trySecondStep(ctx, secondTry{client: client, ticket: ticket, domain: d, member: id, method: method, typed: typed})
+}

@@ -115,9 +115,17 @@ func (c *Core) updateMember(ctx context.Context, a Actor, t *target, ch MemberCh
 		}
 		addresses = append(addresses, others...)
 	}
+	told, err := c.takeContacts(a, *t, &ch)
+	if err != nil {
+		return err
+	}
+	was := t.person.Member.Contacts
 	return c.changeMember(ctx, a, t, audit.MemberUpdate, func(m *member.Member) error {
 		if err := over(*t, ifRevision); err != nil {
 			return err
+		}
+		if ch.Contacts != nil && !slices.Equal(m.Contacts, was) {
+			return deny(RevisionMismatch, "the contacts were changed meanwhile: read again")
 		}
 		set(&m.Role, ch.Role)
 		set(&m.Contacts, ch.Contacts)
@@ -134,7 +142,7 @@ func (c *Core) updateMember(ctx context.Context, a Actor, t *target, ch MemberCh
 			m.ClosedDoors = *ch.ClosedDoors
 		}
 		return asInvalid(memberMistakes(*m))
-	}, addresses...)
+	}, append(addresses, told...)...)
 }
 
 func asInvalid(m []policy.Mistake) error {

@@ -81,7 +81,7 @@ func (c *Core) takeMember(ctx context.Context, a Actor, domain string, n *NewMem
 		return nil, member.Member{}, nil, deny(Forbidden, "")
 	}
 	m := member.Member{ID: member.NewID(), Name: strings.TrimSpace(n.Name), Role: n.Role, Status: member.Active, CreatedAt: c.now().UTC().Truncate(time.Second),
-		Contacts: n.Contacts, Epoch: 1}
+		Contacts: c.readContacts(n.Contacts), Epoch: 1}
 	if n.TwoStep {
 		m.TwoStep = member.ByMember
 	}

@@ -14,6 +14,7 @@ func Register(k *api.Kit) {
 	s.policies(k)
 	s.members(k)
 	s.statuses(k)
+	s.twoSteps(k)
 	s.deniedWays(k)
 	s.credentials(k)
 	s.audit(k)

@@ -20,6 +20,8 @@ func Register(k *api.Kit) {
 	s.phone(k)
 	s.forgotten(k)
 	s.appPasswords(k)
+	s.twoStep(k)
+	s.contacts(k)
 	api.SignedIn(k, api.Operation{ID: "get-me", Method: http.MethodGet, Path: "/me", Tag: tag, Summary: "Who I am"}, s.me)
 	s.mySessions(k)
 	api.SignedIn(k, api.Operation{ID: "list-my-messages", Method: http.MethodGet, Path: "/me/messages", Tag: tag,
