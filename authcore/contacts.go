@@ -296,7 +296,7 @@ func (c *Core) takeContacts(a Actor, t target, ch *MemberChange) ([]store.Op, er
 		return nil, nil
 	}
 	next := *t.person.Member
-	next.Contacts = keepVerified(next.Contacts, c.readContacts(*ch.Contacts))
+	next.Contacts = keepVerified(next.Contacts, c.readContacts(*ch.Contacts), a.command)
 	ch.Contacts = &next.Contacts
 	if len(next.Contacts) > maxContacts {
 		return nil, asInvalid(memberMistakes(next)) // before anybody is told
@@ -304,12 +304,13 @@ func (c *Core) takeContacts(a Actor, t target, ch *MemberChange) ([]store.Op, er
 	return c.contactOps(t.person.Member, &next, c.entry(a, t, audit.ContactChange)), nil
 }
 
-// keepVerified carries over what is verified to a list of contacts that somebody else enters.
-func keepVerified(old, next []member.Contact) []member.Contact {
+// keepVerified carries over what is verified to a list of contacts that somebody else enters; a command's list may say so
+// itself.
+func keepVerified(old, next []member.Contact, believed bool) []member.Contact {
 	l := slices.Clone(next)
 	for i := range l {
 		k, there := findContact(&member.Member{Contacts: old}, l[i].ContactID())
-		l[i].Verified = there && k.Verified
+		l[i].Verified = there && k.Verified || believed && l[i].Verified
 	}
 	return l
 }

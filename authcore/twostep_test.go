@@ -21,7 +21,7 @@ import (
 	"latchkey/policy"
 )
 
-func (s *stage) contacts(t testing.TB, address string, l ...member.Contact) {
+func (s *stage) profileContacts(t testing.TB, address string, l ...member.Contact) {
 	t.Helper()
 	if _, err := s.UpdateMember(t.Context(), authtest.Operator(), address, authcore.MemberChange{Contacts: &l}, 0); err != nil {
 		t.Fatal(err)
@@ -264,7 +264,7 @@ func TestContactNumber(t *testing.T) {
 
 func TestContactsNeedAFreshSignIn(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *stage) {
-		s.contacts(t, s.address("account"), mail("ann@mail.example"))
+		s.profileContacts(t, s.address("account"), mail("ann@mail.example"))
 		a := s.Actor(t, "account")
 		id := mail("ann@mail.example").ContactID()
 		time.Sleep(11 * time.Minute)
@@ -291,7 +291,7 @@ func second[T any](_ T, err error) error { return err }
 
 func TestManagedProfile(t *testing.T) {
 	s := newStage(t, nil)
-	s.contacts(t, s.address("account"), mail("ann@mail.example"))
+	s.profileContacts(t, s.address("account"), mail("ann@mail.example"))
 	s.policy(t, sample.Old, func(p *policy.Policy) { p.ProfileManagedExternally = true })
 	a := s.Actor(t, "account")
 	id := mail("ann@mail.example").ContactID()
@@ -329,16 +329,16 @@ func TestContactsByAnAdministrator(t *testing.T) {
 	s := newStage(t, nil)
 	a := s.Actor(t, "account")
 	s.enters(t, a, authcore.ContactWish{Kind: member.Email, Value: "ann@mail.example"})
-	s.contacts(t, a.Address, mail("Ann@Mail.example"), phone("+819012345678"))
+	s.profileContacts(t, a.Address, mail("Ann@Mail.example"), phone("+819012345678"))
 	p := s.profile(t, a.Address)
 	if len(p.Member.Contacts) != 2 || !p.Member.Contacts[0].Verified || p.Member.Contacts[1].Verified {
 		t.Errorf("contacts %+v, want the first verified still and the second not", p.Member.Contacts)
 	}
-	s.contacts(t, a.Address, phone("+819012345678"))
+	s.profileContacts(t, a.Address, phone("+819012345678"))
 	if !s.told(t, "ann@mail.example", notify.ContactChanged) {
 		t.Error("the old contact is not told")
 	}
-	s.contacts(t, a.Address, mail("ann@mail.example"))
+	s.profileContacts(t, a.Address, mail("ann@mail.example"))
 	if p := s.profile(t, a.Address); p.Member.Contacts[0].Verified {
 		t.Error("a contact that came back is verified without a code")
 	}
@@ -350,7 +350,7 @@ func TestSwitchTwoStep(t *testing.T) {
 	if _, err := s.SwitchTwoStep(t.Context(), a, true, false); !denied(err, authcore.TwoStepMethodMissing) {
 		t.Errorf("without a method: %v", err)
 	}
-	s.contacts(t, a.Address, mail("ann@mail.example"), phone("+819012345678"))
+	s.profileContacts(t, a.Address, mail("ann@mail.example"), phone("+819012345678"))
 	if _, err := s.SwitchTwoStep(t.Context(), a, true, false); !denied(err, authcore.Invalid) {
 		t.Errorf("before the contacts are verified: %v", err)
 	}
@@ -419,7 +419,7 @@ func TestLastMethodUnderRace(t *testing.T) {
 func TestSecondStepVerifiesAContactAndRemembersThePolicy(t *testing.T) {
 	s := newStage(t, nil)
 	a := s.Actor(t, "account")
-	s.contacts(t, a.Address, mail("ann@mail.example"))
+	s.profileContacts(t, a.Address, mail("ann@mail.example"))
 	s.policy(t, sample.Old, func(p *policy.Policy) { p.SignIn.TwoStep = policy.TwoStepRequired })
 	if err := s.SendSecondStep(t.Context(), a.Client, "ticket", a.Domain, s.profile(t, a.Address).Member, mail("ann@mail.example").ContactID()); err != nil {
 		t.Fatal(err)

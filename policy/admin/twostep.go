@@ -16,17 +16,17 @@ func (s service) twoSteps(k *api.Kit) {
 		Summary: "Remove a member's authenticator app and recovery codes and switch off what he switched on; he is told"}, s.resetTwoStep)
 }
 
-func twoStep(v authcore.TwoStepView, err error) (*api.Reply[api.TwoStep], error) {
+func twoStep(v authcore.TwoStepView, err error) (*api.Reply[api.TwoStepStatus], error) {
 	if err != nil {
 		return nil, err
 	}
-	return &api.Reply[api.TwoStep]{Body: api.TwoStepOf(v)}, nil
+	return &api.Reply[api.TwoStepStatus]{Body: api.TwoStepOf(v)}, nil
 }
 
-func (s service) twoStep(ctx context.Context, a authcore.Actor, in *OnMember) (*api.Reply[api.TwoStep], error) {
+func (s service) twoStep(ctx context.Context, a authcore.Actor, in *OnMember) (*api.Reply[api.TwoStepStatus], error) {
 	return twoStep(s.core.TwoStepOf(ctx, a, in.Address))
 }
 
-func (s service) resetTwoStep(ctx context.Context, a authcore.Actor, in *OnMember) (*api.Reply[api.TwoStep], error) {
+func (s service) resetTwoStep(ctx context.Context, a authcore.Actor, in *OnMember) (*api.Reply[api.TwoStepStatus], error) {
 	return twoStep(s.core.ResetTwoStep(ctx, a, in.Address))
 }

@@ -6,8 +6,8 @@ import (
 	"latchkey/authcore"
 )
 
-// TwoStep is a member's 2-step verification, to himself and to administrators: never a secret of it.
-type TwoStep struct {
+// TwoStepStatus is a member's 2-step verification, to himself and to administrators: never a secret of it.
+type TwoStepStatus struct {
 	Enabled       bool           `json:"enabled" doc:"A second step is asked of the member"`
 	By            string         `json:"by" enum:"member,policy,nobody" doc:"Who asked for it"`
 	Required      bool           `json:"required" doc:"By the policy: it cannot be switched off"`
@@ -39,8 +39,8 @@ type Recovery struct {
 }
 
 // TwoStepOf shows a view.
-func TwoStepOf(v authcore.TwoStepView) TwoStep {
-	t := TwoStep{
+func TwoStepOf(v authcore.TwoStepView) TwoStepStatus {
+	t := TwoStepStatus{
 		Enabled: v.On, By: string(v.By), Required: v.Required, Managed: v.Managed, Methods: []string{}, Contacts: []KnownContact{},
 		RecoveryCodes: Recovery{Left: v.RecoveryLeft, Since: v.RecoverySince}, Passkeys: v.Passkeys,
 	}

@@ -56,7 +56,7 @@ type contactCode struct {
 	codeTyped
 }
 
-func (s service) verifyContact(ctx context.Context, a authcore.Actor, in *contactCode) (*api.Reply[api.TwoStep], error) {
+func (s service) verifyContact(ctx context.Context, a authcore.Actor, in *contactCode) (*api.Reply[api.TwoStepStatus], error) {
 	return twoStep(s.core.VerifyContact(ctx, a, in.ID, in.Body.Code))
 }
 

@@ -20,7 +20,7 @@ func Register(k *api.Kit) {
 	s.phone(k)
 	s.forgotten(k)
 	s.appPasswords(k)
-	s.twoStep(k)
+	s.twoSteps(k)
 	s.contacts(k)
 	api.SignedIn(k, api.Operation{ID: "get-me", Method: http.MethodGet, Path: "/me", Tag: tag, Summary: "Who I am"}, s.me)
 	s.mySessions(k)

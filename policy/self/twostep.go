@@ -10,7 +10,7 @@ import (
 
 const twoStepTag = "2-step verification"
 
-func (s service) twoStep(k *api.Kit) {
+func (s service) twoSteps(k *api.Kit) {
 	api.SignedIn(k, api.Operation{ID: "get-my-two-step", Method: http.MethodGet, Path: "/me/two-step", Tag: twoStepTag,
 		Summary: "My 2-step verification: whether it is on, who asked for it, and my methods"}, s.myTwoStep)
 	api.SignedIn(k, api.Operation{ID: "switch-my-two-step", Method: http.MethodPut, Path: "/me/two-step", Tag: twoStepTag,
@@ -25,14 +25,14 @@ func (s service) twoStep(k *api.Kit) {
 		Summary: "Make ten recovery codes; they are in this answer and never seen again, and void those from before"}, s.recoveryCodes)
 }
 
-func twoStep(v authcore.TwoStepView, err error) (*api.Reply[api.TwoStep], error) {
+func twoStep(v authcore.TwoStepView, err error) (*api.Reply[api.TwoStepStatus], error) {
 	if err != nil {
 		return nil, err
 	}
-	return &api.Reply[api.TwoStep]{Body: api.TwoStepOf(v)}, nil
+	return &api.Reply[api.TwoStepStatus]{Body: api.TwoStepOf(v)}, nil
 }
 
-func (s service) myTwoStep(ctx context.Context, a authcore.Actor, _ *struct{}) (*api.Reply[api.TwoStep], error) {
+func (s service) myTwoStep(ctx context.Context, a authcore.Actor, _ *struct{}) (*api.Reply[api.TwoStepStatus], error) {
 	return twoStep(s.core.MyTwoStep(ctx, a))
 }
 
@@ -43,22 +43,16 @@ type twoStepSwitch struct {
 	} `nameHint:"TwoStepSwitch"`
 }
 
-func (s service) switchTwoStep(ctx context.Context, a authcore.Actor, in *twoStepSwitch) (*api.Reply[api.TwoStep], error) {
+func (s service) switchTwoStep(ctx context.Context, a authcore.Actor, in *twoStepSwitch) (*api.Reply[api.TwoStepStatus], error) {
 	return twoStep(s.core.SwitchTwoStep(ctx, a, in.Body.Enabled, in.Body.LeaveUnverified))
 }
 
-// NewApp is the secret of an authenticator app.
-type NewApp struct {
-	Secret string `json:"secret" doc:"For typing, in base32; shown once"`
-	URL    string `json:"url" doc:"What a QR code shows, otpauth://; shown once"`
-}
-
-func (s service) beginApp(ctx context.Context, a authcore.Actor, _ *struct{}) (*api.Reply[NewApp], error) {
+func (s service) beginApp(ctx context.Context, a authcore.Actor, _ *struct{}) (*api.Reply[AppSecret], error) {
 	n, err := s.core.BeginApp(ctx, a)
 	if err != nil {
 		return nil, err
 	}
-	return &api.Reply[NewApp]{Body: NewApp{Secret: n.Secret.Reveal(), URL: n.URL.Reveal()}}, nil
+	return &api.Reply[AppSecret]{Body: AppSecret{Secret: n.Secret.Reveal(), URL: n.URL.Reveal()}}, nil
 }
 
 type codeTyped struct {
@@ -67,7 +61,7 @@ type codeTyped struct {
 	} `nameHint:"Code"`
 }
 
-func (s service) confirmApp(ctx context.Context, a authcore.Actor, in *codeTyped) (*api.Reply[api.TwoStep], error) {
+func (s service) confirmApp(ctx context.Context, a authcore.Actor, in *codeTyped) (*api.Reply[api.TwoStepStatus], error) {
 	return twoStep(s.core.ConfirmApp(ctx, a, in.Body.Code))
 }
 
