@@ -25,7 +25,7 @@ import (
 // floodMemory is what the process may take; the Go runtime is told of less, so that it collects in time.
 const (
 	floodMemory = 256 << 20
-	goMemory    = "GOMEMLIMIT=180MiB"
+	goMemory    = "GOMEMLIMIT=150MiB"
 )
 
 // floodPlan is how hard and long the flood is.
@@ -42,8 +42,8 @@ func planOfFlood() floodPlan {
 	return floodPlan{rate: 150, long: 5 * time.Second, p99: 500 * time.Millisecond} // beside the other tests
 }
 
-// floodHold is longer than the hold of the stage's configuration: an attempt of a worker each so often.
-const floodEvery = 3 * time.Second
+// floodEvery is longer than the hold: a worker tries once in it.
+const floodEvery = 2500 * time.Millisecond
 
 func TestDrillFlood(t *testing.T) {
 	s := bareStage(t)
@@ -84,7 +84,7 @@ func (f *flood) address() *addresses {
 
 // start begins the workers: each tries once in floodEvery, so that together they keep the rate.
 func (f *flood) start(ctx context.Context, all *sync.WaitGroup, rate int) {
-	n := rate * int(floodEvery/time.Second)
+	n := rate * int(floodEvery/time.Millisecond) / 1000
 	doors := []string{"imap", "smtp", "pop3"}
 	for i := range n {
 		all.Go(func() {
