@@ -8,8 +8,8 @@ import (
 	"latchkey/authcore"
 	"latchkey/authcore/authtest"
 	"latchkey/authcore/member"
-	"latchkey/authcore/otp"
 	"latchkey/authcore/oidc"
+	"latchkey/authcore/otp"
 	"latchkey/authcore/sample"
 	"latchkey/authcore/secret"
 	"latchkey/policy"
@@ -183,7 +183,9 @@ func TestWalkReauthentication(t *testing.T) {
 func TestWaysToSignIn(t *testing.T) {
 	t.Parallel()
 	line, acme := authtest.NewProvider(t, oidc.LINE).Party(t, "line"), authtest.NewProvider(t, oidc.OpenID).Party(t, "acme")
-	h := open(t, func(o *authcore.Options) { o.Providers = func() []*oidc.Provider { return []*oidc.Provider{line, acme} } })
+	h := open(t, func(o *authcore.Options) {
+		o.Providers = func() []*oidc.Provider { return []*oidc.Provider{line, acme} }
+	})
 	h.policyOf(t, func(p *policy.Policy) {
 		p.SignIn.LINE, p.SignIn.OIDC, p.SignIn.TrustBrowser = policy.Allow, map[string]policy.Way{"acme": policy.Allow}, true
 	})
