@@ -17,6 +17,7 @@ func Register(k *api.Kit) {
 	s.twoSteps(k)
 	s.deniedWays(k)
 	s.credentials(k)
+	s.quick(k)
 	s.audit(k)
 	s.tokens(k)
 }

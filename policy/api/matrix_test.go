@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -183,6 +184,7 @@ func request(r row, by resident) (body any, headers []string) {
 			"sessions":    m{"idle_hours": 24, "absolute_days": 30}, "profile_managed_externally": false,
 		},
 	}
+	maps.Copy(bodies, keyBodies())
 	key := strings.TrimSpace(r.method + " " + r.path + " " + r.variant)
 	if r.path == "/domains/{domain}/policy" && r.method == "PUT" {
 		headers = []string{"If-Match", "*"}

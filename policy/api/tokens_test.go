@@ -55,7 +55,7 @@ func wantOfToken(r row, token string) int {
 		return 403 // these are nobody's who has not all domains
 	case token == "foreign token":
 		return operator
-	case admin == 403 || admin == 404:
+	case admin == 403 || admin == 404 && (operator != 404 || r.target == "other"): // else he is known, and it is not there
 		return admin
 	case !reads && (token == "read token" || r.target == "self"):
 		return 403

@@ -22,6 +22,8 @@ func Register(k *api.Kit) {
 	s.appPasswords(k)
 	s.twoSteps(k)
 	s.contacts(k)
+	s.quick(k)
+	s.passkeys(k)
 	api.SignedIn(k, api.Operation{ID: "get-me", Method: http.MethodGet, Path: "/me", Tag: tag, Summary: "Who I am"}, s.me)
 	s.mySessions(k)
 	api.SignedIn(k, api.Operation{ID: "list-my-messages", Method: http.MethodGet, Path: "/me/messages", Tag: tag,

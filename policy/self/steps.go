@@ -2,6 +2,7 @@ package self
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -71,16 +72,17 @@ func (s service) sendCode(ctx context.Context, c authcore.Client, in *sendWish) 
 
 type secondStep struct {
 	Body struct {
-		Ticket typed         `json:"ticket" maxLength:"200"`
-		Method signin.Method `json:"method" enum:"email,mobile,totp,recovery_code"`
-		Code   typed         `json:"code" maxLength:"64"`
-		Trust  bool          `json:"trust_browser,omitempty" doc:"Spare this browser the second step for 30 days, where the policy allows it"`
+		Ticket typed           `json:"ticket" maxLength:"200"`
+		Method signin.Method   `json:"method" enum:"email,mobile,totp,recovery_code,passkey"`
+		Code   typed           `json:"code,omitempty" maxLength:"64" doc:"Of all methods but passkey"`
+		Answer json.RawMessage `json:"credential,omitempty" doc:"Of passkey: the authenticator's answer in the JSON form of WebAuthn"`
+		Trust  bool            `json:"trust_browser,omitempty" doc:"Spare this browser the second step for 30 days, where the policy allows it"`
 	} `nameHint:"TwoStep"`
 }
 
 func (s service) twoStep(ctx context.Context, c authcore.Client, in *secondStep) (*api.Reply[Result], error) {
 	b := in.Body
-	r, err := s.core.SignInTwoStep(ctx, c, b.Ticket, authcore.SecondAnswer{Method: b.Method, Code: b.Code, Trust: b.Trust})
+	r, err := s.core.SignInTwoStep(ctx, c, b.Ticket, authcore.SecondAnswer{Method: b.Method, Code: b.Code, Assertion: b.Answer, Trust: b.Trust})
 	if err != nil {
 		return nil, err
 	}
