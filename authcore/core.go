@@ -71,24 +71,25 @@ const DefaultHold = 2 * time.Second
 
 // Core decides. It is safe for concurrent use; Run must run beside it.
 type Core struct {
-	o         Options
-	log       *slog.Logger
-	now       func() time.Time
-	records   *cache.Cache
-	dir       *member.Directory
-	claims    *member.Claims
-	hasher    *password.Hasher
-	leases    *lockout.Leases
-	throttle  *lockout.Throttle
-	asks      *lockout.Asks
-	codes     *otp.Codes
-	doors     *session.Doors
-	merger    *audit.Merger
-	verdicts  *verdicts
-	lastUse   *lastUse
-	rekeys    rekeys
-	shareKey  string // random for this process: what DAV requests share is told to nobody
-	madeRooms chan session.Door
+	o          Options
+	log        *slog.Logger
+	now        func() time.Time
+	records    *cache.Cache
+	dir        *member.Directory
+	claims     *member.Claims
+	hasher     *password.Hasher
+	leases     *lockout.Leases
+	throttle   *lockout.Throttle
+	asks       *lockout.Asks
+	codes      *otp.Codes
+	doors      *session.Doors
+	merger     *audit.Merger
+	verdicts   *verdicts
+	lastUse    *lastUse
+	newClients *newClients
+	rekeys     rekeys
+	shareKey   string // random for this process: what DAV requests share is told to nobody
+	madeRooms  chan session.Door
 
 	codeThrottle *otp.Throttle
 }
@@ -125,6 +126,7 @@ func New(o Options) *Core {
 	c.merger = &audit.Merger{Records: o.Records}
 	c.verdicts = newVerdicts(o.Now)
 	c.lastUse = newLastUse()
+	c.newClients = newNewClients()
 	c.madeRooms = make(chan session.Door, 1024)
 	c.doors = session.NewDoors(o.PerDoor, o.Now, c.roomWasMade)
 	return c

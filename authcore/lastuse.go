@@ -76,10 +76,12 @@ func (c *Core) writeUses(ctx context.Context) {
 		select {
 		case <-tick.C:
 			c.flushUses(ctx, false)
+			c.flushClients(ctx)
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleFor)
 			defer cancel()
 			c.flushUses(last, true)
+			c.flushClients(last)
 			return
 		}
 	}

@@ -91,7 +91,7 @@ func over(t target, ifRevision int64) error {
 }
 
 func (c *Core) updateMember(ctx context.Context, a Actor, t *target, ch MemberChange, ifRevision int64) error {
-	if ch.Name == nil && ch.Aliases == nil && ch.Role == nil && ch.Contacts == nil && ch.ClosedDoors == nil {
+	if ch.Name == nil && ch.Aliases == nil && ch.Role == nil && ch.Contacts == nil && ch.ClosedDoors == nil && ch.Language == nil {
 		return nil
 	}
 	var addresses []store.Op
@@ -131,6 +131,12 @@ func (c *Core) updateMember(ctx context.Context, a Actor, t *target, ch MemberCh
 		set(&m.Contacts, ch.Contacts)
 		if ch.Aliases != nil {
 			m.Addresses = next
+		}
+		if ch.Language != nil {
+			if l := languageMistakes(*ch.Language); len(l) > 0 {
+				return invalid(l...)
+			}
+			m.Language = *ch.Language
 		}
 		if ch.Name != nil {
 			m.Name = strings.TrimSpace(*ch.Name)

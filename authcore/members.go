@@ -38,6 +38,7 @@ type MemberChange struct {
 	Role        *member.Role
 	Contacts    *[]member.Contact
 	ClosedDoors *[]string
+	Language    *string
 	MustChange  *bool // a password change at the next sign-in
 	Restore     bool  // a deleted member, within member.RestorableFor
 }

@@ -61,6 +61,7 @@ func (c *Core) open(ctx context.Context, t *trial, g grant) (Decision, error) {
 	}
 	c.doors.Confirm(d.Session)
 	c.lastUse.mark(t, d, c.now())
+	c.newClients.mark(t, d, c.now())
 	return d, nil
 }
 

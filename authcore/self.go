@@ -103,19 +103,6 @@ func (c *Core) SignOut(ctx context.Context, a Actor) error {
 		audit.Op(entry))
 }
 
-// Messages answers the actor's inbox, newest first, and where to go on. A message with a code is shown to sessions that
-// began before it, and to no API token.
-func (c *Core) Messages(ctx context.Context, a Actor, after string, limit int) ([]notify.Message, string, error) {
-	if _, err := c.self(ctx, a); err != nil {
-		return nil, "", err
-	}
-	in := notify.Inbox{Records: c.o.Records}
-	if a.web != nil && !a.isToken() {
-		in.Keys, in.Since = c.o.Keys, a.web.CreatedAt
-	}
-	return in.List(ctx, a.Domain, a.Member, after, limit)
-}
-
 // entry is what an actor did to a target.
 func (c *Core) entry(a Actor, t target, action audit.Action) audit.Entry {
 	e := audit.Entry{Time: c.now(), Action: action, Actor: a.Address, From: a.From(), Agent: a.Agent, Session: string(a.Session), Door: WebDoor}

@@ -9,7 +9,7 @@ func english() language {
 		words: map[string]string{
 			"on": "on", "off": "off", "line": "Login with LINE", "phone": "Login with phone number", "quick": "Quick login", "passkey": "Passkeys",
 			"totp": "authenticator app", "recovery_codes": "recovery codes", "email": "e-mail address", "mobile": "mobile number",
-			"imap": "IMAP", "smtp": "SMTP", "pop3": "POP3", "caldav": "CalDAV", "carddav": "CardDAV", "web": "the web",
+			"account_password": "the account password", "imap": "IMAP", "smtp": "SMTP", "pop3": "POP3", "caldav": "CalDAV", "carddav": "CardDAV", "web": "the web",
 		},
 		kinds: map[Kind]wording{
 			AppPasswordCreated: {"A third-party app password was created",

@@ -9,7 +9,7 @@ func japanese() language {
 		words: map[string]string{
 			"on": "オン", "off": "オフ", "line": "LINEでログイン", "phone": "電話番号でログイン", "quick": "かんたんログイン", "passkey": "パスキー",
 			"totp": "認証アプリ", "recovery_codes": "リカバリーコード", "email": "メールアドレス", "mobile": "携帯電話番号",
-			"imap": "IMAP", "smtp": "SMTP", "pop3": "POP3", "caldav": "CalDAV", "carddav": "CardDAV", "web": "ウェブ",
+			"account_password": "アカウントのパスワード", "imap": "IMAP", "smtp": "SMTP", "pop3": "POP3", "caldav": "CalDAV", "carddav": "CardDAV", "web": "ウェブ",
 		},
 		kinds: map[Kind]wording{
 			AppPasswordCreated: {"外部アプリパスワードが作成されました",

@@ -9,7 +9,7 @@ func korean() language {
 		words: map[string]string{
 			"on": "켜짐", "off": "꺼짐", "line": "LINE으로 로그인", "phone": "전화번호로 로그인", "quick": "간편 로그인", "passkey": "패스키",
 			"totp": "인증 앱", "recovery_codes": "복구 코드", "email": "이메일 주소", "mobile": "휴대전화 번호",
-			"imap": "IMAP", "smtp": "SMTP", "pop3": "POP3", "caldav": "CalDAV", "carddav": "CardDAV", "web": "웹",
+			"account_password": "계정 비밀번호", "imap": "IMAP", "smtp": "SMTP", "pop3": "POP3", "caldav": "CalDAV", "carddav": "CardDAV", "web": "웹",
 		},
 		kinds: map[Kind]wording{
 			AppPasswordCreated: {"외부 앱 비밀번호가 생성되었습니다",

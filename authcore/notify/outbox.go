@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -196,7 +197,7 @@ func (b *Outbox) look(ctx context.Context, d member.DomainID) {
 // round visits each queue that is due once, and answers when the next one is.
 func (b *Outbox) round(ctx context.Context) (wait time.Duration) {
 	b.mu.Lock()
-	turn := append([]queue(nil), b.turn...)
+	turn := slices.Clone(b.turn)
 	b.mu.Unlock()
 	wait = sweepEvery
 	for _, q := range turn {
@@ -277,11 +278,13 @@ func (b *Outbox) room(l *lane, urgent bool) int {
 
 func (b *Outbox) forget(q queue) {
 	delete(b.queues, q)
-	for i, t := range b.turn {
-		if t == q {
-			b.turn = append(b.turn[:i], b.turn[i+1:]...)
-			return
-		}
+	b.turn = slices.DeleteFunc(b.turn, func(t queue) bool { return t == q })
+}
+
+// served puts a queue behind the others, so that a place that comes free is theirs first. The caller holds mu.
+func (b *Outbox) served(q queue) {
+	if i := slices.Index(b.turn, q); i >= 0 {
+		b.turn = append(slices.Delete(b.turn, i, i+1), q)
 	}
 }
 
@@ -348,7 +351,7 @@ func (b *Outbox) begin(ctx context.Context, q queue, rec store.Record, w waiting
 	if !w.Until.After(b.o.Now()) {
 		return true, b.giveUp(ctx, q, rec, o)
 	}
-	if !b.enter(q.channel, o.Kind == CodeSent) {
+	if !b.enter(q, o.Kind == CodeSent) {
 		return false, nil
 	}
 	w.Attempts++
@@ -366,14 +369,15 @@ func (b *Outbox) begin(ctx context.Context, q queue, rec store.Record, w waiting
 	return true, nil
 }
 
-func (b *Outbox) enter(c Channel, urgent bool) bool {
+func (b *Outbox) enter(q queue, urgent bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l := b.lanes[c]
+	l := b.lanes[q.channel]
 	if l.busy >= b.room(l, urgent) || l.rests.After(b.o.Now()) {
 		return false
 	}
 	l.busy++
+	b.served(q)
 	return true
 }
 

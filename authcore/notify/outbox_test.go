@@ -46,6 +46,12 @@ func (g *gate) texts() (l []string) {
 	return l
 }
 
+func (g *gate) all() []Outgoing {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.got)
+}
+
 type bench struct {
 	t        *testing.T
 	records  store.Records
@@ -138,11 +144,12 @@ func TestOutboxSends(t *testing.T) {
 		if m, s := b.mail.texts(), b.sms.texts(); !slices.Equal(m, []string{"before"}) || !slices.Equal(s, []string{"after"}) || b.left("d") != 0 {
 			t.Errorf("e-mail %q, SMS %q, %d left", m, s, b.left("d"))
 		}
-		if m := b.mail.got[0]; m.Attempt != 1 || m.To != "ann@example.org" || m.ID == "" {
+		if m := b.mail.all()[0]; m.Attempt != 1 || m.To != "ann@example.org" || m.ID == "" {
 			t.Errorf("%+v", m)
 		}
 		b.put("d", ByEmail, PasswordChanged, "unannounced", SendFor)
 		time.Sleep(sweepEvery + time.Second)
+		synctest.Wait()
 		if len(b.mail.texts()) != 2 {
 			t.Error("a message without a hint was not found by the sweep")
 		}
@@ -155,6 +162,7 @@ func TestCodesGoFirst(t *testing.T) {
 			b.put("d", ByEmail, WayAllowed, fmt.Sprint("announcement ", i), SendFor)
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		b.put("d", ByEmail, CodeSent, "code", CodeFor)
 		release := make(chan struct{})
 		b.mail.does = func(Outgoing) error { <-release; return nil }
@@ -207,6 +215,7 @@ func TestFailuresAreTriedAgainAndGivenUp(t *testing.T) {
 		_, stop := b.runs()
 		defer stop()
 		time.Sleep(SendFor + 2*time.Hour)
+		synctest.Wait()
 		if len(at) < 25 || len(at) > 45 {
 			t.Errorf("%d attempts in a day", len(at))
 		}
@@ -220,7 +229,7 @@ func TestFailuresAreTriedAgainAndGivenUp(t *testing.T) {
 			t.Errorf("%d left, given up %d times", b.left("d"), len(b.gaveUp))
 		}
 		ids := map[string]bool{}
-		for i, o := range b.mail.got {
+		for i, o := range b.mail.all() {
 			ids[o.ID] = true
 			if o.Attempt != i+1 {
 				t.Errorf("attempt %d is marked %d", i+1, o.Attempt)
@@ -241,6 +250,7 @@ func TestCodesAreTriedThriceAtOnceAndNotPastTheirTime(t *testing.T) {
 		_, stop := b.runs()
 		defer stop()
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if len(at) < 3 || at[2] > 3*time.Second || at[len(at)-1] > CodeFor {
 			t.Errorf("attempts at %v", at)
 		}
@@ -265,10 +275,12 @@ func TestRefusedMessageIsGivenUpAndHoldsUpNobody(t *testing.T) {
 		_, stop := b.runs()
 		defer stop()
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if !slices.Contains(b.mail.texts(), "good") {
 			t.Error("refused messages hold up the others")
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if n := len(b.mail.texts()); n != 30*refusals+1 || len(b.gaveUp) != 30 || b.left("d") != 0 {
 			t.Errorf("%d attempts, %d given up, %d left", n, len(b.gaveUp), b.left("d"))
 		}
@@ -285,6 +297,7 @@ func TestDeadChannelRests(t *testing.T) {
 		o, stop := b.runs()
 		defer stop()
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if n := len(b.mail.texts()); n > lanesOf+tripAfter+21 {
 			t.Errorf("%d attempts in ten minutes", n)
 		}
@@ -298,6 +311,7 @@ func TestDeadChannelRests(t *testing.T) {
 		b.mail.does = nil
 		b.mail.mu.Unlock()
 		time.Sleep(2 * time.Hour)
+		synctest.Wait()
 		if b.left("d") != 0 || len(b.gaveUp) != 0 {
 			t.Errorf("%d left, %d given up", b.left("d"), len(b.gaveUp))
 		}
@@ -315,10 +329,12 @@ func TestDomainStarvesNoOther(t *testing.T) {
 		_, stop := b.runs()
 		defer stop()
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		if l := b.mail.texts(); !slices.Contains(l, "small") {
 			t.Errorf("after %d messages of the other domain", len(l))
 		}
 		time.Sleep(5 * time.Minute)
+		synctest.Wait()
 		if b.left("big")+b.left("small") != 0 {
 			t.Errorf("%d left", b.left("big"))
 		}
@@ -337,12 +353,13 @@ func TestTwoProcessesSendOnce(t *testing.T) {
 		_, stop2 := b.runs()
 		defer stop2()
 		time.Sleep(5 * time.Minute)
+		synctest.Wait()
 		seen := map[string]int{}
-		for _, o := range b.mail.got {
+		for _, o := range b.mail.all() {
 			seen[o.ID]++
 		}
-		if len(seen) != 300 || len(b.mail.got) != 300 || b.left("d") != 0 {
-			t.Errorf("%d messages sent %d times, %d left", len(seen), len(b.mail.got), b.left("d"))
+		if len(seen) != 300 || len(b.mail.all()) != 300 || b.left("d") != 0 {
+			t.Errorf("%d messages sent %d times, %d left", len(seen), len(b.mail.all()), b.left("d"))
 		}
 	})
 }
@@ -364,12 +381,13 @@ func TestDeathBetweenSendingAndDeleting(t *testing.T) {
 		_, stop = b.runs()
 		defer stop()
 		synctest.Wait()
-		if len(b.mail.got) != 1 {
-			t.Errorf("%d attempts while the first one's lease lasts", len(b.mail.got))
+		if len(b.mail.all()) != 1 {
+			t.Errorf("%d attempts while the first one's lease lasts", len(b.mail.all()))
 		}
 		time.Sleep(leaseFor + sweepEvery)
-		if len(b.mail.got) != 2 || b.mail.got[0].ID != b.mail.got[1].ID || b.mail.got[1].Attempt != 2 || b.left("d") != 0 {
-			t.Errorf("%+v, %d left", b.mail.got, b.left("d"))
+		synctest.Wait()
+		if len(b.mail.all()) != 2 || b.mail.all()[0].ID != b.mail.all()[1].ID || b.mail.all()[1].Attempt != 2 || b.left("d") != 0 {
+			t.Errorf("%+v, %d left", b.mail.all(), b.left("d"))
 		}
 	})
 }
@@ -386,8 +404,8 @@ func TestStopGivesBack(t *testing.T) {
 		_, stop = b.runs()
 		defer stop()
 		synctest.Wait()
-		if len(b.mail.got) != 1 || b.mail.got[0].Attempt != 2 {
-			t.Errorf("%+v", b.mail.got)
+		if len(b.mail.all()) != 1 || b.mail.all()[0].Attempt != 2 {
+			t.Errorf("%+v", b.mail.all())
 		}
 	})
 }
@@ -405,8 +423,8 @@ func TestMessageToNobodyIsSentNowhere(t *testing.T) {
 		_, stop := b.runs()
 		defer stop()
 		synctest.Wait()
-		if len(b.mail.got) != 0 || b.left("d") != 0 {
-			t.Errorf("%+v, %d left", b.mail.got, b.left("d"))
+		if len(b.mail.all()) != 0 || b.left("d") != 0 {
+			t.Errorf("%+v, %d left", b.mail.all(), b.left("d"))
 		}
 	})
 }

@@ -12,6 +12,7 @@ func Register(k *api.Kit) {
 	s := service{core: k.Core}
 	s.domains(k)
 	s.policies(k)
+	s.announcements(k)
 	s.members(k)
 	s.statuses(k)
 	s.twoSteps(k)

@@ -104,6 +104,7 @@ type memberChange struct {
 		Role        *member.Role  `json:"role,omitempty" enum:"member,administrator"`
 		Contacts    *[]NewContact `json:"contacts,omitempty" nullable:"false" maxItems:"100" doc:"All of them"`
 		ClosedDoors *[]string     `json:"closed_doors,omitempty" nullable:"false" maxItems:"20" doc:"All of them"`
+		Language    *string       `json:"language,omitempty" enum:"en,ja,ko" doc:"Of his messages"`
 		MustChange  *bool         `json:"must_change_password,omitempty" doc:"A new password at his next sign-in"`
 		Restore     bool          `json:"restore,omitempty" doc:"Bring a deleted member back"`
 	} `nameHint:"MemberChange"`
@@ -115,7 +116,7 @@ func (s service) updateMember(ctx context.Context, a authcore.Actor, in *memberC
 		return nil, err
 	}
 	b := in.Body
-	ch := authcore.MemberChange{Name: b.Name, Aliases: b.Aliases, Role: b.Role, ClosedDoors: b.ClosedDoors, MustChange: b.MustChange, Restore: b.Restore}
+	ch := authcore.MemberChange{Name: b.Name, Aliases: b.Aliases, Role: b.Role, ClosedDoors: b.ClosedDoors, Language: b.Language, MustChange: b.MustChange, Restore: b.Restore}
 	if b.Contacts != nil {
 		c := contacts(*b.Contacts)
 		ch.Contacts = &c

@@ -162,6 +162,8 @@ func request(r row, by resident) (body any, headers []string) {
 		"POST /me/two-step/app/confirm":                 m{"code": "000000"},
 		"POST /me/contacts":                             m{"kind": "email", "value": "own@mail.example"},
 		"POST /me/contacts/{id}/verify":                 m{"code": "000000"},
+		"PUT /me/messages/{id}/read":                    m{"read": true},
+		"PUT /me/language":                              m{"language": "ja"},
 		"POST /me/api-tokens":                           m{"name": "Deploy", "scopes": []string{"read"}},
 		"POST /domains":                                 m{"name": "third.example"},
 		"PATCH /domains/{domain} doors":                 m{"doors": []string{"imap"}},

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"time"
 
 	"latchkey/authcore"
@@ -29,6 +30,7 @@ type Member struct {
 	AcceptedAtDoors   string           `json:"accepted_at_doors" enum:"app_password,account_password" doc:"The one kind of credential that counts for him"`
 	AppPasswords      int              `json:"app_passwords" doc:"How many he has"`
 	ClosedDoors       []string         `json:"closed_doors" nullable:"false"`
+	Language          string           `json:"language" enum:"en,ja,ko" doc:"Of his messages"`
 	DeniedWays        []string         `json:"denied_ways" nullable:"false" doc:"Ways to sign in that an administrator denies him, whatever the domain allows"`
 }
 
@@ -46,7 +48,7 @@ func MemberOf(p authcore.Profile) Member {
 		Role: string(p.Role), Status: string(m.Status), SuspendedReason: m.SuspendedReason, SuspendedAt: m.SuspendedAt, SuspendedBy: m.SuspendedBy,
 		DeletedAt: m.DeletedAt, CreatedAt: m.CreatedAt, Contacts: nonNil(m.Contacts), TwoStep: p.TwoStepOn,
 		AppPasswordOption: Option{Enabled: m.AppPasswords || p.OptionFixed, Fixed: p.OptionFixed},
-		AcceptedAtDoors:   "account_password", AppPasswords: p.AppPasswords, ClosedDoors: nonNil(m.ClosedDoors), DeniedWays: nonNil(m.DeniedWays),
+		AcceptedAtDoors:   "account_password", AppPasswords: p.AppPasswords, ClosedDoors: nonNil(m.ClosedDoors), Language: cmp.Or(m.Language, "en"), DeniedWays: nonNil(m.DeniedWays),
 	}
 	if p.AcceptsApps {
 		v.AcceptedAtDoors = "app_password"

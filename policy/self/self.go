@@ -7,7 +7,6 @@ import (
 	"net/http"
 
 	"latchkey/authcore"
-	"latchkey/authcore/notify"
 	"latchkey/authcore/secret"
 	"latchkey/policy/api"
 )
@@ -26,8 +25,7 @@ func Register(k *api.Kit) {
 	s.passkeys(k)
 	api.SignedIn(k, api.Operation{ID: "get-me", Method: http.MethodGet, Path: "/me", Tag: tag, Summary: "Who I am"}, s.me)
 	s.mySessions(k)
-	api.SignedIn(k, api.Operation{ID: "list-my-messages", Method: http.MethodGet, Path: "/me/messages", Tag: tag,
-		Summary: "What happened to my account, newest first"}, s.messages)
+	s.inbox(k)
 }
 
 // tag groups the member's own operations in the document.
@@ -41,14 +39,6 @@ func (s service) me(ctx context.Context, a authcore.Actor, _ *struct{}) (*api.Re
 		return nil, err
 	}
 	return &api.Reply[api.Member]{Body: api.MemberOf(p)}, nil
-}
-
-func (s service) messages(ctx context.Context, a authcore.Actor, in *struct{ api.Page }) (*api.Reply[api.List[notify.Message]], error) {
-	l, next, err := s.core.Messages(ctx, a, in.After, in.Limit)
-	if err != nil {
-		return nil, err
-	}
-	return api.Listed(l, next, api.Same), nil
 }
 
 // typed is a secret that somebody typed: any text, its bounds are authcore's.

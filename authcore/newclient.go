@@ -1,0 +1,175 @@
+package authcore
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"latchkey/authcore/member"
+	"latchkey/authcore/notify"
+	"latchkey/authcore/store"
+)
+
+// The first sign-in at a door with a credential from a network tells the member: it may not have been his. It is found out
+// beside the attempts, never on their path; a crash loses nothing, for the next sign-in is looked at again.
+
+// knownClients is what a member signed in with before: fingerprints of credential, door and network.
+type knownClients struct {
+	Clients []knownClient `json:"clients"` // the last seen last
+	Told    []time.Time   `json:"told"`    // within the last day
+}
+
+type knownClient struct {
+	Print string    `json:"print"`
+	At    time.Time `json:"at"` // to the week
+}
+
+const (
+	maxKnownClients = 200 // of a member; the one that was not seen for longest is forgotten
+	maxToldClients  = 5   // messages to a member a day
+	clientSeenEvery = 7 * 24 * time.Hour
+	maxNewClients   = 10_000  // that wait to be looked at; the rest waits for its next sign-in
+	maxSeenClients  = 100_000 // in the memory of the process, about 10 MiB; then it begins anew
+)
+
+func clientsKey(d member.DomainID, id member.ID) store.Key {
+	return store.Key{Partition: member.Partition(d), Name: "clients/" + string(id)}
+}
+
+// client is one sign-in at a door, as it is told.
+type client struct {
+	domain     member.DomainID
+	member     member.ID
+	credential string
+	door       string
+	network    netip.Prefix
+}
+
+type clientAt struct {
+	at   time.Time
+	from string
+	name string
+}
+
+// newClients gathers sign-ins that this process has not seen before.
+type newClients struct {
+	mu      sync.Mutex
+	seen    map[client]time.Time // guarded by mu
+	pending map[client]clientAt  // guarded by mu
+}
+
+func newNewClients() *newClients {
+	return &newClients{seen: map[client]time.Time{}, pending: map[client]clientAt{}}
+}
+
+// networkOf is what a client may move about in and still be the same: a /24 of IPv4, a /64 of IPv6.
+func networkOf(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := 64
+	if a.Is4() {
+		bits = 24
+	}
+	p, _ := a.Prefix(bits) // of no address it is none
+	return p
+}
+
+func (n *newClients) mark(t *trial, d Decision, now time.Time) {
+	addr := t.a.Conn.Client.Addr()
+	k := client{d.Domain, d.Member, d.Credential, t.a.Door, networkOf(addr)}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if at, ok := n.seen[k]; ok && now.Sub(at) < clientSeenEvery {
+		return
+	}
+	if len(n.pending) < maxNewClients {
+		n.pending[k] = clientAt{at: now.UTC(), from: addr.Unmap().String(), name: d.CredentialName}
+	}
+}
+
+func (n *newClients) take() map[client]clientAt {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l := n.pending
+	n.pending = map[client]clientAt{}
+	return l
+}
+
+func (n *newClients) remember(k client, at time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.seen) >= maxSeenClients {
+		clear(n.seen)
+	}
+	n.seen[k] = at
+}
+
+func (c *Core) flushClients(ctx context.Context) {
+	for k, at := range c.newClients.take() {
+		err := c.retry(func() error { return c.lookAtClient(ctx, k, at) }, func() error { return nil })
+		if err != nil {
+			c.log.Warn("look at a new client", "domain", k.domain, "error", err)
+			continue
+		}
+		c.newClients.remember(k, at.at)
+	}
+}
+
+// lookAtClient tells the member of a client that he was never signed in with.
+func (c *Core) lookAtClient(ctx context.Context, k client, at clientAt) error {
+	key := clientsKey(k.domain, k.member)
+	rec, rev, err := readDirect[knownClients](ctx, c, key)
+	if err != nil {
+		return err
+	}
+	if rec == nil {
+		rec = &knownClients{}
+	}
+	p, err := c.dir.PersonByID(ctx, k.domain, k.member)
+	if err != nil || p.Member == nil {
+		return err
+	}
+	known, changed := rec.add(c.print("client", string(k.member), k.credential, k.door, k.network.String()), at.at)
+	if known && !changed {
+		return nil
+	}
+	var told []store.Op
+	if !known && rec.mayTell(at.at) {
+		name := at.name
+		if k.credential == AccountCredential {
+			name = "account_password"
+		}
+		told = c.notice(p.Member, notify.Event{Kind: notify.NewClient, At: at.at, From: at.from, Name: name, Door: k.door})
+	}
+	err = c.apply(ctx, k.domain, append(told, member.PutOp(key, rec, rev), unchanged(member.Key(k.domain, k.member), p.Revision))...)
+	if err != nil && !errors.Is(err, store.ErrConflict) {
+		return broken("write a new client", err)
+	}
+	return err
+}
+
+// add puts a client at the end of the list, and says whether it stood there, and whether the record changed.
+func (r *knownClients) add(print string, at time.Time) (known, changed bool) {
+	if i := slices.IndexFunc(r.Clients, func(k knownClient) bool { return k.Print == print }); i >= 0 {
+		if at.Sub(r.Clients[i].At) < clientSeenEvery {
+			return true, false
+		}
+		r.Clients = slices.Delete(r.Clients, i, i+1)
+		known = true
+	}
+	r.Clients = append(r.Clients, knownClient{Print: print, At: at.Truncate(time.Second)})
+	r.Clients = r.Clients[max(0, len(r.Clients)-maxKnownClients):]
+	return known, true
+}
+
+// mayTell counts a message, unless there were enough in a day.
+func (r *knownClients) mayTell(now time.Time) bool {
+	r.Told = slices.DeleteFunc(r.Told, func(at time.Time) bool { return now.Sub(at) >= 24*time.Hour })
+	if len(r.Told) >= maxToldClients {
+		return false
+	}
+	r.Told = append(r.Told, now)
+	return true
+}
