@@ -70,16 +70,9 @@ func (u *underway) enrolTicket() otp.Ticket {
 
 // newContact is a contact as a member types it.
 func (c *Core) newContact(kind, value string) (member.Contact, error) {
-	k := member.Contact{Kind: kind, Value: value}
-	if kind == member.Mobile {
-		number, err := member.ParseMobile(value, c.o.Region)
-		if err != nil {
-			return k, invalid(policy.Mistake{Field: "contact", Reason: "is no mobile number with its country, like +819012345678"})
-		}
-		k.Value = number
-	}
-	if !goodContact(k) {
-		return k, invalid(policy.Mistake{Field: "contact", Reason: "is no e-mail address"})
+	k, ok := c.takeContact(kind, value)
+	if !ok || !goodContact(k) {
+		return k, invalid(policy.Mistake{Field: "contact", Reason: "is neither an e-mail address nor a mobile number like +819012345678"})
 	}
 	return k, nil
 }

@@ -1,6 +1,7 @@
 package authcore_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,6 +18,8 @@ import (
 	"latchkey/authcore/sample"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/signin"
+	"latchkey/authcore/store"
+	"latchkey/authcore/store/storetest"
 	"latchkey/policy"
 )
 
@@ -538,4 +541,29 @@ func codeAt(t testing.TB, key secret.String, at time.Time) secret.String {
 		t.Fatal(err)
 	}
 	return code
+}
+
+// A step whose writing fails signs nobody in, and what was written though it failed signs in once.
+func TestSignInThatCannotBeWritten(t *testing.T) {
+	for _, fault := range []storetest.Fault{storetest.FailBefore, storetest.FailAfter} {
+		s := newStage(t, nil)
+		tk := s.begin(t, "two-step", authcore.TwoStepRequired).Ticket
+		code := s.sendTo(t, tk, signin.ByEmail, personal)
+		s.fail(func(_ string, ops []store.Op) storetest.Fault {
+			if slices.ContainsFunc(ops, func(o store.Op) bool { return strings.HasPrefix(o.Name, "session/") }) {
+				return fault
+			}
+			return storetest.NoFault
+		})
+		r, err := s.pass(t, tk, code, false)
+		var d *authcore.Denial
+		if err == nil || errors.As(err, &d) || !r.Token.Empty() {
+			t.Errorf("fault %v: %q, %v, want a broken answer and no token", fault, r.State, err)
+		}
+		s.fail(nil)
+		if _, err := s.pass(t, tk, code, false); !denied(err, authcore.TicketInvalid) {
+			t.Errorf("fault %v: the step once more: %v", fault, err)
+		}
+		s.begin(t, "two-step", authcore.TwoStepRequired)
+	}
 }

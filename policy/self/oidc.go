@@ -51,6 +51,7 @@ type answered struct {
 		State  typed  `json:"state" maxLength:"200" doc:"From the redirect"`
 		Code   typed  `json:"code" maxLength:"4096" doc:"From the redirect"`
 		Issuer string `json:"iss,omitempty" maxLength:"1024" doc:"From the redirect, where the provider sends it"`
+		TrustedBrowser
 	} `nameHint:"ProviderAnswer"`
 }
 
@@ -70,7 +71,7 @@ func (s service) beginProvider(ctx context.Context, c authcore.Client, in *AtPro
 }
 
 func (s service) endProvider(ctx context.Context, c authcore.Client, in *answered) (*api.Reply[Result], error) {
-	r, err := s.core.SignInProviderCallback(ctx, c, in.Provider, in.Body.Ticket, in.answer())
+	r, err := s.core.SignInProviderCallback(ctx, in.Body.client(c), in.Provider, in.Body.Ticket, in.answer())
 	if err != nil {
 		return nil, err
 	}
