@@ -3,6 +3,7 @@ package authcore_test
 import (
 	"encoding/json"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -205,4 +206,35 @@ func TestOnlyCommandsBringHashes(t *testing.T) {
 			t.Errorf("%+v: %v", n, err)
 		}
 	}
+}
+
+// A password that is changed while the old one is verified stays changed: the old one lets nobody in any more, and its new
+// hash does not come back.
+func TestUpgradeNeverPutsAnOldPasswordBack(t *testing.T) {
+	onEngines(t, func(t *testing.T, s *stage) {
+		s.imported(t, "moved@old.example", foreignBcrypt, time.Time{})
+		for _, c := range []struct{ address, password string }{{"moved@old.example", foreignRight}, {s.address("account"), s.account("account")}} {
+			var once sync.Once
+			s.fail(func(_ string, ops []store.Op) storetest.Fault {
+				if has(ops, "lease/") && has(ops, "password/") { // the batch that settles
+					once.Do(func() {
+						if _, _, err := s.ResetPassword(t.Context(), authtest.Operator(), c.address, true); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				return storetest.NoFault
+			})
+			if got := s.try(t, c.address, c.password); got != authcore.BadCredentials {
+				t.Errorf("%s, changed meanwhile: %q", c.address, got)
+			}
+			s.fail(nil)
+			if r := s.record(t, c.address); !r.Temporary || r.Epoch != 2 {
+				t.Errorf("%s: the record is %+v", c.address, r)
+			}
+			if got := s.try(t, c.address, c.password); got != authcore.BadCredentials {
+				t.Errorf("%s, the old one afterwards: %q", c.address, got)
+			}
+		}
+	})
 }
