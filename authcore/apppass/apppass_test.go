@@ -159,3 +159,21 @@ func FuzzNormalise(f *testing.F) {
 		}
 	})
 }
+
+func TestRekeyedTouchesOneItemUnderItsOldKey(t *testing.T) {
+	r := &Record{Items: []Item{{ID: "a", KeyID: "m1"}, {ID: "b", KeyID: "m1"}, {ID: "c", KeyID: "m2"}}}
+	for _, c := range []struct {
+		id, was string
+		changed bool
+	}{{"b", "m1", true}, {"c", "m1", false}, {"d", "m1", false}} {
+		next, changed := r.Rekeyed(c.id, Keyed{Was: c.was, KeyID: "m3", MAC: []byte("x")})
+		if changed != c.changed {
+			t.Errorf("%s: changed %v", c.id, changed)
+		}
+		for i, it := range next.Items {
+			if (it.KeyID == "m3") != (it.ID == c.id) || r.Items[i].KeyID == "m3" {
+				t.Errorf("%s: %+v, and what it was made of %+v", c.id, next.Items, r.Items)
+			}
+		}
+	}
+}
