@@ -97,7 +97,7 @@ func TestDocumentedWords(t *testing.T) {
 		"command":  {"`latchkey ([a-z]+)", func(w string) bool { return strings.Contains(program, `{"`+w+`", "`) }},
 		"in shell": {`(?m)^ +(?:sudo -u latchkey )?latchkey ([a-z]+) `, func(w string) bool { return strings.Contains(program, `{"`+w+`", "`) }},
 		"metric": {"`latchkey_((?:proxy_|api_)?[a-z_]+)", func(w string) bool {
-			return strings.Contains(code, `"`+strings.TrimPrefix(strings.TrimPrefix(w, "proxy_"), "api_")+`"`)
+			return strings.Contains(code, `"`+strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(w, "notify_"), "proxy_"), "api_")+`"`)
 		}},
 		"limit":        {"`limits\\.([a-z_]+)", func(w string) bool { return strings.Contains(string(config), "\n  "+w+": ") }},
 		"policy":       {"`(?:password|third_party)\\.([a-z_]+)", func(w string) bool { return strings.Contains(code, "`json:\""+w) }},

@@ -13,7 +13,8 @@ type Metrics struct {
 
 // NewMetrics registers them; nil: they are counted and shown nowhere.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
-	m := &Metrics{messages: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "latchkey", Subsystem: "notify", Name: "messages_total",
+	const namespace, subsystem = "latchkey", "notify"
+	m := &Metrics{messages: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: "messages_total",
 		Help: "Messages to addresses outside: queued (first taken out of the outbox), sent, failed (an attempt; it is tried again), refused (by the other side), given_up."},
 		[]string{"channel", "kind", "outcome"})}
 	if reg != nil {
