@@ -78,9 +78,6 @@ func (c *Core) twoStepView(ctx context.Context, t target) (TwoStepView, error) {
 			v.Methods = append(v.Methods, s.Method)
 		}
 	}
-	if v.Passkeys > 0 && m.MayUse(policy.WayPasskey, t.tenant.Policy) {
-		v.Methods = append(v.Methods, signin.ByPasskey)
-	}
 	return v, nil
 }
 

@@ -187,6 +187,7 @@ func request(r row, by resident) (body any, headers []string) {
 		},
 	}
 	maps.Copy(bodies, keyBodies())
+	bodies["POST /domains/{domain}/policy/preview"] = bodies["PUT /domains/{domain}/policy"]
 	key := strings.TrimSpace(r.method + " " + r.path + " " + r.variant)
 	if r.path == "/domains/{domain}/policy" && r.method == "PUT" {
 		headers = []string{"If-Match", "*"}
