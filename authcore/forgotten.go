@@ -167,6 +167,11 @@ func (c *Core) SetForgottenPassword(ctx context.Context, client Client, tk, newP
 	entry.Detail = t.Contact.Kind
 	ops := append(set.ops, unchanged(member.Key(t.Domain, t.Member), p.Revision), audit.Op(entry))
 	ops = append(ops, c.notice(p.Member, notify.Event{Kind: notify.PasswordChanged, At: c.now(), From: client.From()})...)
+	tokens, err := c.withoutTokens(ctx, t.Domain, t.Member)
+	if err != nil {
+		return err
+	}
+	ops = append(ops, tokens...)
 	if deleteApps {
 		apps, err := c.withoutApps(ctx, t.Domain, t.Member)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -29,7 +30,7 @@ type mutation struct {
 }
 
 func main() {
-	only := flag.String("run", "", "only patches whose name holds this")
+	only := flag.String("run", "", "only patches whose name matches this regular expression")
 	check := flag.Bool("check", false, "see that every patch applies and compiles, and run no test")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -69,13 +70,17 @@ func goCommand() string {
 
 // mutations reads the patches, by name.
 func mutations(only string) (l []mutation, err error) {
+	wanted, err := regexp.Compile(only)
+	if err != nil {
+		return nil, err
+	}
 	files, err := filepath.Glob("testdata/mutations/*.patch")
 	if err != nil {
 		return nil, err
 	}
 	for _, file := range files {
 		m := mutation{name: strings.TrimSuffix(filepath.Base(file), ".patch")}
-		if !strings.Contains(m.name, only) {
+		if !wanted.MatchString(m.name) {
 			continue
 		}
 		if m.file, err = filepath.Abs(file); err != nil {
@@ -206,7 +211,7 @@ func (r runner) try(ctx context.Context, m mutation) (string, error) {
 	switch {
 	case strings.Contains(out, "[build failed]"), strings.Contains(out, "[setup failed]"):
 		return "", fmt.Errorf("%s does not compile:\n%s", m.name, out)
-	case strings.Contains(out, "no tests to run"):
+	case err == nil && strings.Count(out, "no tests to run") == len(strings.Fields(m.packages)):
 		return "", fmt.Errorf("no test is called %s in %s", m.run, m.packages)
 	case err == nil:
 		return "", fmt.Errorf("nobody misses it: %s in %s stays green", m.run, m.packages)
