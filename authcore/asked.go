@@ -33,6 +33,8 @@ type asked struct {
 	Purpose otp.Purpose     `json:"purpose"`
 	Domain  member.DomainID `json:"domain"` // noDomain: a shadow
 	Member  member.ID       `json:"member"`
+	Address string          `json:"address,omitempty"` // of the member: the later steps read no record to refuse
+	Lang    string          `json:"language,omitempty"`
 	Bound   string          `json:"bound"`             // to the browser or device that began
 	Session session.ID      `json:"session,omitempty"` // of who is signed in: linking, re-authentication
 	Number  string          `json:"number,omitempty"`  // that is being linked
@@ -144,14 +146,10 @@ func (c *Core) refusedCode(ctx context.Context, client Client, t asked, why erro
 	}
 	e := audit.Entry{Time: c.now(), Action: audit.SignIn, Reason: string(d.Reason), Detail: string(t.Purpose), Door: WebDoor, From: client.From(),
 		Agent: client.Agent}
-	p, err := c.dir.PersonByID(ctx, t.Domain, t.Member)
-	if err != nil {
-		return err
-	}
 	partition, key, every := member.Root, []string{lockout.Source(client.Addr), e.Detail, e.Reason}, time.Minute
-	if m := p.Member; m != nil {
-		e.Target, e.MemberID = m.Address(), string(m.ID)
-		partition, key, every = member.Partition(t.Domain), append(key, string(m.ID)), time.Hour
+	if t.Address != "" {
+		e.Target, e.MemberID = t.Address, string(t.Member)
+		partition, key, every = member.Partition(t.Domain), append(key, string(t.Member)), time.Hour
 	}
 	if err := c.merger.Add(ctx, partition, e, c.print("audit", key...), every); err != nil {
 		return broken("record a refusal", err)

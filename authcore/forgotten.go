@@ -36,7 +36,9 @@ func (c *Core) ForgotPassword(ctx context.Context, client Client, login, kind st
 	if err != nil {
 		return Asked{}, err
 	}
-	a, err := c.keepAsked(ctx, asked{Purpose: otp.ForPassword, Domain: who.domain, Member: who.member.ID, Bound: c.bound(client), Contact: to})
+	a, err := c.keepAsked(ctx, asked{
+		Purpose: otp.ForPassword, Domain: who.domain, Member: who.member.ID, Address: who.member.Address(), Bound: c.bound(client), Contact: to,
+	})
 	if err != nil {
 		return Asked{}, err
 	}

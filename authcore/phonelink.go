@@ -213,7 +213,8 @@ func (c *Core) ReauthenticatePhone(ctx context.Context, a Actor) (Asked, error) 
 		return Asked{}, deny(NotFound, "no number is linked")
 	}
 	asks, err := c.keepAsked(ctx, asked{
-		Purpose: otp.ForPhone, Domain: a.Domain, Member: a.Member, Bound: c.bound(a.Client), Session: a.Session, Print: c.print("linked number", l.Number),
+		Purpose: otp.ForPhone, Domain: a.Domain, Member: a.Member, Address: a.Address, Bound: c.bound(a.Client), Session: a.Session,
+		Print: c.print("linked number", l.Number),
 	})
 	if err != nil {
 		return Asked{}, err
