@@ -369,7 +369,15 @@ func (c *Core) RemoveContact(ctx context.Context, a Actor, id string) error {
 			return err
 		}
 		ops = append(ops, c.contactOps(t.person.Member, &next, c.entry(a, t, audit.ContactChange))...)
-		return c.apply(ctx, t.domain(), append(ops, member.PutOp(member.Key(t.domain(), next.ID), next, t.person.Revision))...)
+		hinted, err := c.hintContacts(ctx, t.domain(), next.ID, t.person.Member.Contacts, next.Contacts)
+		if err != nil {
+			return err
+		}
+		if err := c.apply(ctx, t.domain(), append(ops, member.PutOp(member.Key(t.domain(), next.ID), next, t.person.Revision))...); err != nil {
+			return err
+		}
+		c.clear(context.WithoutCancel(ctx), hinted)
+		return nil
 	}, func() error { return c.again(ctx, &t) })
 }
 

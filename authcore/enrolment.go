@@ -208,6 +208,9 @@ func (c *Core) enrolOps(ctx context.Context, client Client, u *underway, action 
 	}
 	next := *m
 	change(&next)
+	if _, err := c.hintContacts(ctx, u.Domain, u.Member, m.Contacts, next.Contacts); err != nil {
+		return nil, err
+	}
 	entry := c.webEntry(m, client, action)
 	entry.Detail = "enrolled_" + string(u.Method)
 	ops := []store.Op{audit.Op(entry)}

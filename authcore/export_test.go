@@ -58,6 +58,8 @@ func (c *Core) SendSecondStep(ctx context.Context, client Client, ticket string,
 // TrySecondStep is trySecondStep.
 func (c *Core) TrySecondStep(ctx context.Context, client Client, ticket string, d member.DomainID, id member.ID, method signin.Method, typed secret.String) error {
 	return c.trySecondStep(ctx, secondTry{client: client, ticket: ticket, domain: d, member: id, method: method, typed: typed})
+}
+
 // MembersOf answers the addresses of membersOf.
 func (c *Core) MembersOf(ctx context.Context, k member.Contact) (l []string, err error) {
 	found, err := c.membersOf(ctx, k)

@@ -152,6 +152,9 @@ func (c *Core) passedOps(ctx context.Context, t secondTry, change func(*member.M
 	if next.TwoStep == m.TwoStep && slices.Equal(next.Contacts, m.Contacts) {
 		return []store.Op{unchanged(member.Key(t.domain, t.member), rev)}, nil
 	}
+	if _, err := c.hintContacts(ctx, t.domain, t.member, m.Contacts, next.Contacts); err != nil {
+		return nil, err
+	}
 	return []store.Op{member.PutOp(member.Key(t.domain, t.member), next, rev)}, nil
 }
 

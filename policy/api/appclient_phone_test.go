@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/authcore"
 	"latchkey/authcore/authtest"
 	"latchkey/authcore/member"
 	"latchkey/authcore/sample"
@@ -111,11 +112,6 @@ func TestPhoneApp(t *testing.T) {
 	h.clock.pass(time.Minute)
 	other.ask(t, "/sign-in/phone", m{"number": phoneNumber})
 	other.call(t, "POST", "/sign-in/phone/message", m{"ticket": other.ticket}).is(429, "throttled")
-	h.clock.pass(time.Minute)
-	other.call(t, "POST", "/sign-in/phone/message", m{"ticket": other.ticket}).is(204)
-	if l := p.call(t, "GET", "/me/messages", nil).is(200).items(); len(l) == 0 || l[0]["kind"] != "sign_in_code" {
-		t.Errorf("the session that was there reads %v", l)
-	}
 	p.call(t, "DELETE", "/me/phone-link", nil).is(204)
 	if a := p.call(t, "GET", "/me/phone-link", nil).is(200); a.value()["linked"] != false {
 		t.Errorf("in the end: %s", a.body)
@@ -141,7 +137,7 @@ func TestForgottenPasswordApp(t *testing.T) {
 		t.Fatalf("sign in: %s", a.body)
 	}
 	h.clock.pass(time.Minute)
-	p.call(t, "POST", "/sign-in/two-step/send", m{"ticket": a.text("ticket"), "method": "mobile"}).is(404)
+	p.call(t, "POST", "/sign-in/two-step/send", m{"ticket": a.text("ticket"), "method": "mobile"}).is(422, "invalid")
 	p.call(t, "POST", "/sign-in/two-step/send", m{"ticket": a.text("ticket"), "method": "email"})
 	done := p.call(t, "POST", "/sign-in/two-step", m{"ticket": a.text("ticket"), "method": "email", "code": h.Code(t, sample.Old, "ann@mail.example")}).is(200)
 	if done.text("state") != "signed_in" {
@@ -157,10 +153,7 @@ func TestForgottenPasswordApp(t *testing.T) {
 
 func (h *house) contactsOf(t testing.TB, address string, l []member.Contact) {
 	t.Helper()
-	token := h.token(t, "admin")
-	var contacts []m
-	for _, k := range l {
-		contacts = append(contacts, m{"kind": k.Kind, "value": k.Value})
+	if _, err := h.UpdateMember(t.Context(), authtest.Operator(), address, authcore.MemberChange{Contacts: &l}, 0); err != nil {
+		t.Fatal(err)
 	}
-	h.call(t, token, "PATCH", "/members/"+address, m{"contacts": contacts}).is(200)
 }
