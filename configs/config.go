@@ -27,6 +27,7 @@ type Config struct {
 	Ops          Ops                 `yaml:"ops"`
 	Tokens       Tokens              `yaml:"tokens"`
 	SignIn       SignIn              `yaml:"sign_in"`
+	WebAuthn     WebAuthn            `yaml:"webauthn"`
 	Upstreams    map[string]Upstream `yaml:"upstreams"`
 	Audit        Audit               `yaml:"audit"`
 	Notify       Notify              `yaml:"notify"`
@@ -199,10 +200,11 @@ const (
 func Default() Config {
 	return Config{
 		Data: "/var/lib/latchkey", Keys: "/etc/latchkey/keys.json",
-		Cutoff: time.Date(2022, 10, 13, 0, 0, 0, 0, time.FixedZone("", 9*3600)),
-		Log:    Log{Level: "info", Format: "text"},
-		Ops:    Ops{Address: "127.0.0.1:9143"},
-		Audit:  Audit{KeepDays: 180},
+		Cutoff:   time.Date(2022, 10, 13, 0, 0, 0, 0, time.FixedZone("", 9*3600)),
+		Log:      Log{Level: "info", Format: "text"},
+		Ops:      Ops{Address: "127.0.0.1:9143"},
+		WebAuthn: WebAuthn{Name: "Latchkey"},
+		Audit:    Audit{KeepDays: 180},
 		Limits: Limits{
 			Hold: 2 * time.Second, HashMemoryKiB: 19456, HashTime: 2, PerMemberAndDoor: 20, PerSource: 50, IdleTimeout: 32 * time.Minute,
 			DrainTimeout: 30 * time.Second, APIPerMember: 1200, APIPerSource: 6000,

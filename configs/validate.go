@@ -29,6 +29,7 @@ func (c *Config) validate() (m Mistakes) {
 	c.validateCertificates(bad)
 	c.validateListeners(bad)
 	c.validateProviders(bad)
+	c.validateWebAuthn(bad)
 	c.validateUpstreams(bad)
 	c.validateNotify(bad)
 	c.validateLimits(bad)

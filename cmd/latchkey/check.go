@@ -192,6 +192,7 @@ func needRestart(old, next *configs.Config) (keys []string) {
 	differ("certificates", old.Certificates, next.Certificates)
 	differ("ops", old.Ops, next.Ops)
 	differ("tokens", old.Tokens, next.Tokens)
+	differ("webauthn", old.WebAuthn, next.WebAuthn)
 	differ("notify", old.Notify, next.Notify)
 	differ("limits", old.Limits, next.Limits)
 	differ("listeners", places(old), places(next))

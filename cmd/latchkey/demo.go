@@ -150,6 +150,12 @@ func (d *demoHouse) build(ctx context.Context, p program, o demoOptions) error {
 	if d.socks, err = listen(cfg); err != nil {
 		return fmt.Errorf("%w\nif another demo is running: -ports auto takes free ports", err)
 	}
+	_, port, err := net.SplitHostPort(d.socks[configs.API].Addr().String())
+	if err != nil {
+		d.socks.close()
+		return err
+	}
+	cfg.WebAuthn.Origins = []string{"https://localhost:" + port}
 	if d.h, err = buildWith(ctx, cfg, p.err, d.outbox.ways()); err != nil {
 		d.socks.close()
 		return err

@@ -20,6 +20,7 @@ import (
 	"latchkey/authcore/notify"
 	"latchkey/authcore/oidc"
 	"latchkey/authcore/password"
+	"latchkey/authcore/quick"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/store/memory"
 	"latchkey/authcore/store/sqlite"
@@ -101,7 +102,12 @@ func (h *house) openStore(ctx context.Context, cfg *configs.Config, out waysOut)
 		return errors.Join(err, h.db.Close())
 	}
 	h.signer = &oidc.Signer{Keys: h.keys, Issuer: cfg.Tokens.Issuer, Now: time.Now}
+	party, err := partyOf(cfg)
+	if err != nil {
+		return errors.Join(err, h.db.Close())
+	}
 	h.core = authcore.New(authcore.Options{
+		Party:   party,
 		Records: h.db, Ephemeral: memory.NewEphemeral(memory.Options{}), Bus: memory.NewBus(), Keys: h.keys, Log: h.log,
 		Cutoff: cfg.Cutoff, Hold: holdOf(cfg), HashSlots: cfg.Limits.HashSlots, PerDoor: cfg.Limits.PerMemberAndDoor, CacheEntries: cfg.Limits.CacheEntries,
 		AuditKeep: time.Duration(cfg.Audit.KeepDays) * 24 * time.Hour,
@@ -115,6 +121,16 @@ func (h *house) openStore(ctx context.Context, cfg *configs.Config, out waysOut)
 	h.first = cfg
 	h.now.Store(&settings{cfg: cfg})
 	return nil
+}
+
+// partyOf is this installation as a relying party of WebAuthn.
+func partyOf(cfg *configs.Config) (*quick.Party, error) {
+	w := cfg.Party()
+	p, err := quick.NewParty(quick.Settings{ID: w.RPID, Name: w.Name, Origins: w.Origins, AppOrigins: w.AppOrigins})
+	if err != nil {
+		return nil, cfg.At("webauthn", "%v", err)
+	}
+	return p, nil
 }
 
 // holdOf: a hold of 0s in the file means none.
