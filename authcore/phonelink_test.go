@@ -260,7 +260,7 @@ func TestLinkCrash(t *testing.T) {
 		for _, fault := range []storetest.Fault{storetest.FailBefore, storetest.FailAfter} {
 			t.Run(fmt.Sprint(step, " ", fault), func(t *testing.T) {
 				inBubble(t, nil, func(t *testing.T, s *stage) {
-					ann, bob := s.phones(t).actor(t, "account"), s.actor(t, "app-only")
+					ann := s.phones(t).actor(t, "account")
 					asked, err := s.LinkPhone(t.Context(), ann, number)
 					if err != nil {
 						t.Fatal(err)
@@ -278,14 +278,14 @@ func TestLinkCrash(t *testing.T) {
 						t.Fatalf("step %d: nothing failed: %d writes", step, n)
 					}
 					s.Core.Core = s.restart()
-					s.afterLinkCrash(t, ann, bob)
+					s.afterLinkCrash(t, ann)
 				})
 			})
 		}
 	}
 }
 
-func (s *stage) afterLinkCrash(t *testing.T, ann, bob authcore.Actor) {
+func (s *stage) afterLinkCrash(t *testing.T, ann authcore.Actor) {
 	t.Helper()
 	has := s.linked(t, ann).Masked != ""
 	if _, err := s.SignInPhone(t.Context(), authtest.Client(), number); err != nil {
@@ -295,7 +295,7 @@ func (s *stage) afterLinkCrash(t *testing.T, ann, bob authcore.Actor) {
 		t.Errorf("linked %v, and %d codes were sent", has, sent)
 	}
 	time.Sleep(member.PendingFor)
-	bob = s.actor(t, "app-only")
+	bob := s.actor(t, "app-only")
 	if err := s.link(t, bob, number); has != denied(err, authcore.AlreadyLinked) || !has && err != nil {
 		t.Errorf("linked %v, and another: %v", has, err)
 	}
