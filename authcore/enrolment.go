@@ -12,6 +12,7 @@ import (
 	"latchkey/authcore/member"
 	"latchkey/authcore/notify"
 	"latchkey/authcore/otp"
+	"latchkey/authcore/password"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/session"
 	"latchkey/authcore/signin"
@@ -203,6 +204,13 @@ func (c *Core) enrolOps(ctx context.Context, client Client, u *underway, action 
 	if m == nil || m.Status != member.Active || m.Epoch != u.Epochs.Member || !slices.Equal(m.Contacts, u.person.Member.Contacts) {
 		return nil, deny(TicketInvalid, "")
 	}
+	account, proven, err := readDirect[password.Record](ctx, c, password.Key(u.Domain, u.Member))
+	if err != nil {
+		return nil, err
+	}
+	if account != nil && account.Epoch != u.Epochs.Credential {
+		return nil, deny(TicketInvalid, "")
+	}
 	if len(m.Contacts) >= maxContacts {
 		return nil, deny(LimitReached, "")
 	}
@@ -213,7 +221,7 @@ func (c *Core) enrolOps(ctx context.Context, client Client, u *underway, action 
 	}
 	entry := c.webEntry(m, client, action)
 	entry.Detail = "enrolled_" + string(u.Method)
-	ops := []store.Op{audit.Op(entry)}
+	ops := []store.Op{audit.Op(entry), unchanged(password.Key(u.Domain, u.Member), proven)}
 	if m.TwoStep == "" {
 		next.TwoStep = member.ByPolicy
 		on := c.webEntry(m, client, audit.TwoStepOn)

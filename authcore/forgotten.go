@@ -162,6 +162,9 @@ func (c *Core) SetForgottenPassword(ctx context.Context, client Client, tk, newP
 	if err != nil {
 		return err
 	}
+	if !set.follows(epochs.Credential) {
+		return deny(TicketInvalid, "")
+	}
 	if err := c.takeAsked(ctx, tk); err != nil {
 		return err
 	}

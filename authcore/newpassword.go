@@ -21,6 +21,10 @@ type setting struct {
 	epoch int64
 }
 
+// follows says that the password comes right after the one with this number, which was proven or reset by a code: none was
+// set in between by somebody else.
+func (s setting) follows(epoch int64) bool { return s.epoch == epoch+1 }
+
 // wishes are what is not usual about a new password.
 type wishes struct {
 	temporary bool      // an administrator hands it out: it is random, and no rule is asked

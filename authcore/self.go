@@ -2,14 +2,13 @@ package authcore
 
 import (
 	"context"
+	"errors"
 
 	"latchkey/authcore/apppass"
 	"latchkey/authcore/audit"
 	"latchkey/authcore/member"
 	"latchkey/authcore/notify"
 	"latchkey/authcore/secret"
-	"latchkey/authcore/session"
-	"latchkey/authcore/store"
 	"latchkey/authcore/store/cache"
 	"latchkey/policy"
 )
@@ -62,7 +61,7 @@ func (c *Core) ChangePassword(ctx context.Context, a Actor, current, next secret
 		return SignInResult{}, deny(Forbidden, "")
 	}
 	tr := c.beginWeb(a.Client, a.Address, current)
-	_, d, err := c.webVerify(ctx, tr, a.Client)
+	v, d, err := c.webVerify(ctx, tr, a.Client)
 	if err != nil {
 		return SignInResult{}, err
 	}
@@ -73,13 +72,17 @@ func (c *Core) ChangePassword(ctx context.Context, a Actor, current, next secret
 	if err != nil {
 		return SignInResult{}, err
 	}
+	if !set.follows(v.epoch) {
+		return SignInResult{}, deny(RevisionMismatch, "the password was changed meanwhile: sign in anew")
+	}
 	w := *a.web
 	now := c.now().UTC()
 	w.UsedAt, w.Epochs.Credential = now, set.epoch
 	if !t.person.Member.TwoStepOn(t.tenant.Policy) {
 		w.ConfirmedAt = now // else a password alone would stand for both steps
 	}
-	more := append(set.ops, c.notice(t.person.Member, notify.Event{Kind: notify.PasswordChanged, At: now, From: a.From()})...)
+	more := append(set.ops, unchanged(member.Key(a.Domain, a.Member), t.person.Revision))
+	more = append(more, c.notice(t.person.Member, notify.Event{Kind: notify.PasswordChanged, At: now, From: a.From()})...)
 	if deleteApps {
 		apps, err := c.withoutApps(ctx, a.Domain, a.Member)
 		if err != nil {
@@ -97,10 +100,12 @@ func (c *Core) SignOut(ctx context.Context, a Actor) error {
 	}
 	entry := audit.Entry{Time: c.now(), Action: audit.SignOut, Actor: a.Address, Target: a.Address, MemberID: string(a.Member), Door: WebDoor,
 		From: a.From(), Agent: a.Agent, Session: string(a.Session)}
-	return c.apply(ctx, a.Domain,
-		store.Op{Kind: store.Delete, Name: session.WebKey(a.Domain, a.hash).Name, IfRevision: store.AnyRevision},
-		store.Op{Kind: store.Delete, Name: session.IndexKey(a.Domain, a.Member, a.Session).Name, IfRevision: store.AnyRevision},
-		audit.Op(entry))
+	err := c.endWeb(ctx, a.Domain, a.Member, a.Session, entry)
+	var d *Denial
+	if errors.As(err, &d) && d.Reason == NotFound { // ended by another request
+		return nil
+	}
+	return err
 }
 
 // entry is what an actor did to a target.

@@ -106,16 +106,23 @@ func (c *Core) endSession(ctx context.Context, a Actor, t target, id session.ID)
 			return c.endDoor(ctx, s, entry)
 		}
 	}
-	i, _, err := readDirect[session.Index](ctx, c, session.IndexKey(t.domain(), t.person.ID, id))
-	if err != nil {
-		return err
-	}
-	if i == nil {
-		return deny(NotFound, "")
-	}
-	return c.apply(ctx, t.domain(), audit.Op(entry),
-		store.Op{Kind: store.Delete, Name: session.WebKey(t.domain(), i.Hash).Name, IfRevision: store.AnyRevision},
-		store.Op{Kind: store.Delete, Name: session.IndexKey(t.domain(), t.person.ID, id).Name, IfRevision: store.AnyRevision})
+	return c.endWeb(ctx, t.domain(), t.person.ID, id, entry)
+}
+
+// endWeb ends a session on the web by its id, under whatever token it goes by then: it may be confirmed at the same time.
+func (c *Core) endWeb(ctx context.Context, d member.DomainID, m member.ID, id session.ID, entry audit.Entry) error {
+	return c.retry(func() error {
+		key := session.IndexKey(d, m, id)
+		i, rev, err := readDirect[session.Index](ctx, c, key)
+		if err != nil {
+			return err
+		}
+		if i == nil {
+			return deny(NotFound, "")
+		}
+		return c.apply(ctx, d, audit.Op(entry), store.Op{Kind: store.Delete, Name: key.Name, IfRevision: rev},
+			store.Op{Kind: store.Delete, Name: session.WebKey(d, i.Hash).Name, IfRevision: store.AnyRevision})
+	}, func() error { return nil })
 }
 
 // endDoor takes the session out of the registry, which Stands asks, and tells the doors to look.

@@ -144,12 +144,15 @@ func (c *Core) SignInPassword(ctx context.Context, client Client, tk, newPasswor
 	if err != nil {
 		return SignInResult{}, err
 	}
+	if !set.follows(u.Epochs.Credential) {
+		return SignInResult{}, deny(TicketInvalid, "")
+	}
 	if err := c.spend(ctx, u, signin.PasswordSet); err != nil {
 		return SignInResult{}, err
 	}
 	entry := c.webEntry(u.person.Member, client, audit.PasswordChange)
 	told := c.notice(u.person.Member, notify.Event{Kind: notify.PasswordChanged, At: c.now(), From: client.From()})
-	ops := append(append(set.ops, audit.Op(entry)), told...)
+	ops := append(append(set.ops, unchanged(member.Key(u.Domain, u.Member), u.person.Revision), audit.Op(entry)), told...)
 	if err := c.revoke(ctx, Revocation{Domain: u.Domain, Member: u.Member}, ops...); err != nil {
 		if errors.Is(err, store.ErrConflict) {
 			return SignInResult{}, deny(TicketInvalid, "")
