@@ -95,7 +95,7 @@ func (c *Core) sendOne(ctx context.Context, a codeAsk) (time.Time, error) {
 				return time.Time{}, err
 			}
 		}
-		ops := append(c.delivery(a, code), next.Op(a.domain, a.member, rev, now), audit.Op(c.codeEntry(a)))
+		ops := append(c.delivery(a, code), next.Op(a.domain, a.member, rev, now), c.recordCode(a))
 		err = c.apply(ctx, a.domain, ops...)
 		if err == nil {
 			return now.Add(otp.For), nil
@@ -123,6 +123,16 @@ func (c *Core) delivery(a codeAsk, code secret.String) []store.Op {
 		return a.deliver(code)
 	}
 	return []store.Op{c.sendCode(a.domain, a.channel, a.to, a.language, code)}
+}
+
+// recordCode is the entry of a code. That of a code to nobody is written for its cost alone and gone with the day: whoever
+// asks for codes fills no store.
+func (c *Core) recordCode(a codeAsk) store.Op {
+	op := audit.Op(c.codeEntry(a))
+	if a.address == "" {
+		op.ExpiresAt = c.now().Add(otp.ADay)
+	}
+	return op
 }
 
 func (c *Core) codeEntry(a codeAsk) audit.Entry {

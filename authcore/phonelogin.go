@@ -131,6 +131,7 @@ func (c *Core) SignInPhoneMessage(ctx context.Context, client Client, tk secret.
 	return c.askQuietly(ctx, codeAsk{
 		ticket: ticketFor(t.Purpose, tk), domain: t.Domain, member: t.Member, address: t.Address, client: client,
 		channel: byInbox, to: string(t.Member), // for the limits: it goes nowhere outside
+		note: string(byInbox),
 		deliver: func(code secret.String) []store.Op {
 			return c.notice(m, notify.Event{Kind: notify.SignInCode, At: c.now(), From: client.From(), Code: code.Reveal()})
 		},
@@ -155,7 +156,9 @@ func (c *Core) SignInPhoneCode(ctx context.Context, client Client, tk, code secr
 
 // phoneProved spends the code and asks whether the number is still linked and the way still open.
 func (c *Core) phoneProved(ctx context.Context, client Client, t asked, tk, code secret.String) (firstFactor, error) {
-	if err := c.tryQuietly(ctx, t, tk, code, nil); err != nil {
+	var sent string
+	read := func(_ context.Context, note string) ([]store.Op, error) { sent = note; return nil, nil }
+	if err := c.tryQuietly(ctx, t, tk, code, read); err != nil {
 		return firstFactor{}, c.refusedCode(ctx, client, t, err)
 	}
 	if err := c.takeAsked(ctx, tk); err != nil {
@@ -175,7 +178,8 @@ func (c *Core) phoneProved(ctx context.Context, client Client, t asked, tk, code
 	if m, err := c.comer(ctx, t.Domain, t.Member, policy.WayPhone); err != nil || m == nil {
 		return firstFactor{}, cmp.Or(err, deny(WayDenied, ""))
 	}
-	return firstFactor{factor: signin.Phone, credential: policy.WayPhone, domain: t.Domain, member: t.Member, epochs: epochs, state: password.Good}, nil
+	return firstFactor{factor: signin.Phone, credential: policy.WayPhone, domain: t.Domain, member: t.Member, epochs: epochs, state: password.Good,
+		borrowed: sent == string(byInbox)}, nil
 }
 
 // phoneLink answers a member's link if the number is his: the claim decides.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"latchkey/authcore"
+	"latchkey/authcore/apppass"
 	"latchkey/authcore/audit"
 	"latchkey/authcore/authtest"
 	"latchkey/authcore/member"
@@ -238,8 +239,13 @@ func TestPhoneCodeAsMessage(t *testing.T) {
 		if _, err := s.SignInPhoneCode(t.Context(), app(), tk, secretOf(first)); !denied(err, authcore.BadCode) {
 			t.Errorf("the code before: %v", err)
 		}
-		if r, err := s.SignInPhoneCode(t.Context(), app(), tk, secretOf(l[0])); err != nil || r.State != authcore.SignedIn {
-			t.Errorf("%q, %v", r.State, err)
+		r, err := s.SignInPhoneCode(t.Context(), app(), tk, secretOf(l[0]))
+		if err != nil || r.State != authcore.SignedIn {
+			t.Fatalf("%q, %v", r.State, err)
+		}
+		_, _, err = s.CreateAppPassword(t.Context(), r.Actor, apppass.Wish{Name: "thief"})
+		if !denied(err, authcore.ReauthenticationRequired) {
+			t.Errorf("one session made a freshly confirmed one: %v", err)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"latchkey/authcore/audit"
 	"latchkey/authcore/lockout"
@@ -27,13 +28,14 @@ type firstFactor struct {
 	state      password.State // after a password
 	trial      *trial         // after a password: whose source is forgiven in the end
 	again      *Actor         // whose session is confirmed by it; nil: a new one is opened
+	borrowed   bool           // another session of the member's was enough for it: it signs in, and confirms nothing
 }
 
 // proved goes on after a first factor. Whether the way is open to the member was asked before; what comes next is asked
 // here, and nothing else may open a session.
 func (c *Core) proved(ctx context.Context, client Client, f firstFactor) (SignInResult, error) {
 	u := &underway{ticket: ticket{
-		Domain: f.domain, Member: f.member, Began: f.epochs, Epochs: f.epochs, Bound: c.bound(client), Factor: f.factor, Credential: f.credential,
+		Domain: f.domain, Member: f.member, Began: f.epochs, Epochs: f.epochs, Bound: c.bound(client), Factor: f.factor, Credential: f.credential, Borrowed: f.borrowed,
 	}}
 	if f.trial != nil {
 		u.Name = f.trial.print
@@ -214,6 +216,9 @@ func (c *Core) confirmedSession(ctx context.Context, client Client, u *underway)
 	if u.Again == "" {
 		w := c.newWeb(u.Member, u.Epochs, client)
 		w.Lasts(u.tenant.Policy.Sessions)
+		if u.Borrowed && !u.Done.SecondStep {
+			w.ConfirmedAt = time.Time{} // else whoever has one session makes himself a fresh one by it
+		}
 		return w, nil, nil
 	}
 	key := session.WebKey(u.Domain, u.Again)

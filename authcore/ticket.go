@@ -33,10 +33,11 @@ type ticket struct {
 	Factor     signin.Factor   `json:"factor"`
 	Credential string          `json:"credential,omitempty"` // of the factor
 	Done       signin.Progress `json:"done"`
-	Method     signin.Method   `json:"method,omitempty"` // that passed the second step
-	Name       string          `json:"name,omitempty"`   // print of the name that was typed: whose source is forgiven in the end
-	Again      string          `json:"again,omitempty"`  // hash of the token whose session is confirmed; empty: a new one is opened
-	Trust      bool            `json:"trust,omitempty"`  // the member wants the browser spared the next time
+	Method     signin.Method   `json:"method,omitempty"`   // that passed the second step
+	Name       string          `json:"name,omitempty"`     // print of the name that was typed: whose source is forgiven in the end
+	Again      string          `json:"again,omitempty"`    // hash of the token whose session is confirmed; empty: a new one is opened
+	Borrowed   bool            `json:"borrowed,omitempty"` // another session of the member's was enough for the factor
+	Trust      bool            `json:"trust,omitempty"`    // the member wants the browser spared the next time
 }
 
 func ticketKey(t secret.String) store.Key {
@@ -99,7 +100,7 @@ func (c *Core) facts(ctx context.Context, u *underway) (f signin.Facts, err erro
 	return signin.Facts{
 		Factor: u.Factor, MustChange: u.account.State(u.tenant.Policy.Password, c.now()) != password.Good,
 		TwoStepAsked: u.person.Member.TwoStepOn(u.tenant.Policy), Methods: kinds(u.methods), Proven: provenContact(u.person.Member),
-		Reset: resetBy(u.account), Managed: u.tenant.Policy.ProfileManagedExternally, Enrollable: c.enrollable(),
+		Reset: resetBy(u.account), Managed: u.tenant.Policy.ProfileManagedExternally || u.Borrowed, Enrollable: c.enrollable(),
 	}, nil
 }
 

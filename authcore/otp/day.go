@@ -14,7 +14,7 @@ import (
 const (
 	SentADay  = 10
 	WrongADay = 10
-	aDay      = 24 * time.Hour
+	ADay      = 24 * time.Hour
 )
 
 // Day is what is durable about the codes of one member, or of a shadow: what was sent and what was wrong in the last 24
@@ -66,7 +66,7 @@ func (y *Day) Right(id string, now time.Time) Day {
 // Op writes the day, which is over 24 hours after the last mark.
 func (y Day) Op(d member.DomainID, id member.ID, ifRevision int64, now time.Time) store.Op {
 	op := member.PutOp(DayKey(d, id), y, ifRevision)
-	op.ExpiresAt = now.Add(aDay)
+	op.ExpiresAt = now.Add(ADay)
 	return op
 }
 
@@ -79,7 +79,7 @@ func (y *Day) at(now time.Time) Day {
 }
 
 func young(l []Mark, now time.Time) []Mark {
-	cut := now.Add(-aDay).UnixMilli()
+	cut := now.Add(-ADay).UnixMilli()
 	return slices.DeleteFunc(slices.Clone(l), func(m Mark) bool { return m.At <= cut })
 }
 
@@ -87,7 +87,7 @@ func full(l []Mark, limit int, now time.Time) time.Duration {
 	if len(l) < limit {
 		return 0
 	}
-	return max(time.Second, time.UnixMilli(l[len(l)-limit].At).Add(aDay).Sub(now))
+	return max(time.Second, time.UnixMilli(l[len(l)-limit].At).Add(ADay).Sub(now))
 }
 
 func mark(now time.Time) Mark { return Mark{ID: rand.Text()[:8], At: now.UnixMilli()} }
