@@ -75,7 +75,17 @@ type Tokens struct {
 
 // SignIn is what members sign in with on the web and in the app, beside their passwords.
 type SignIn struct {
-	Providers []Provider `yaml:"providers"`
+	DefaultCountry string     `yaml:"default_country"` // of mobile numbers typed without "+", like JP
+	Codes          Codes      `yaml:"codes"`
+	Providers      []Provider `yaml:"providers"`
+}
+
+// Codes bound how many one-time codes leave in an hour.
+type Codes struct {
+	PerSource  int `yaml:"per_source"`
+	PerAddress int `yaml:"per_address"`
+	PerCountry int `yaml:"per_country"`
+	PerChannel int `yaml:"per_channel"`
 }
 
 // Provider is LINE or another OpenID provider.
@@ -204,6 +214,7 @@ func Default() Config {
 		Log:      Log{Level: "info", Format: "text"},
 		Ops:      Ops{Address: "127.0.0.1:9143"},
 		WebAuthn: WebAuthn{Name: "Latchkey"},
+		SignIn:   SignIn{Codes: Codes{PerSource: 30, PerAddress: 5, PerCountry: 300, PerChannel: 1000}},
 		Audit:    Audit{KeepDays: 180},
 		Limits: Limits{
 			Hold: 2 * time.Second, HashMemoryKiB: 19456, HashTime: 2, PerMemberAndDoor: 20, PerSource: 50, IdleTimeout: 32 * time.Minute,

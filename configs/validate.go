@@ -28,6 +28,7 @@ func (c *Config) validate() (m Mistakes) {
 	oneOf(bad, "log.format", c.Log.Format, "text", "json")
 	c.validateCertificates(bad)
 	c.validateListeners(bad)
+	c.validateCodes(bad)
 	c.validateProviders(bad)
 	c.validateWebAuthn(bad)
 	c.validateUpstreams(bad)

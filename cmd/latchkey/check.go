@@ -192,6 +192,8 @@ func needRestart(old, next *configs.Config) (keys []string) {
 	differ("certificates", old.Certificates, next.Certificates)
 	differ("ops", old.Ops, next.Ops)
 	differ("tokens", old.Tokens, next.Tokens)
+	differ("sign_in.default_country", old.SignIn.DefaultCountry, next.SignIn.DefaultCountry)
+	differ("sign_in.codes", old.SignIn.Codes, next.SignIn.Codes)
 	differ("webauthn", old.WebAuthn, next.WebAuthn)
 	differ("notify", old.Notify, next.Notify)
 	differ("limits", old.Limits, next.Limits)

@@ -19,6 +19,7 @@ import (
 	"latchkey/authcore"
 	"latchkey/authcore/notify"
 	"latchkey/authcore/oidc"
+	"latchkey/authcore/otp"
 	"latchkey/authcore/password"
 	"latchkey/authcore/quick"
 	"latchkey/authcore/secret"
@@ -113,6 +114,7 @@ func (h *house) openStore(ctx context.Context, cfg *configs.Config, out waysOut)
 		AuditKeep: time.Duration(cfg.Audit.KeepDays) * 24 * time.Hour,
 		Hash:      password.Params{MemoryKiB: uint32(cfg.Limits.HashMemoryKiB), Time: uint32(cfg.Limits.HashTime)},
 		Senders:   out.senders, Webhooks: out.webhooks, Messages: out.metrics, KeepOutbox: out.keep,
+		Codes: codeLimits(cfg.SignIn.Codes), Region: cfg.SignIn.DefaultCountry,
 		Providers:   func() []*oidc.Provider { return h.snapshot().providers },
 		UserByID:    func(name string) bool { return h.snapshot().pool.UserByID(name) },
 		Passthrough: func(name string) bool { return h.snapshot().pool.Passthrough(name) },
@@ -131,6 +133,10 @@ func partyOf(cfg *configs.Config) (*quick.Party, error) {
 		return nil, cfg.At("webauthn", "%v", err)
 	}
 	return p, nil
+}
+
+func codeLimits(k configs.Codes) otp.Limits {
+	return otp.Limits{Source: k.PerSource, Address: k.PerAddress, Prefix: k.PerCountry, All: k.PerChannel}
 }
 
 // holdOf: a hold of 0s in the file means none.

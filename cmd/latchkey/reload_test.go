@@ -75,11 +75,12 @@ func TestReload(t *testing.T) {
 		s.configure(func(c string) string {
 			c = strings.Replace(c, "hold: 0s", "hold: 1s", 1)
 			c = strings.Replace(c, "hostname: localhost", "hostname: other.example", 1)
+			c += "\nsign_in:\n  default_country: JP\n  codes:\n    per_source: 31\n"
 			return strings.Replace(c, "protocol: smtp, address: 'systemd:smtp', tls: implicit", "protocol: smtp, address: 'systemd:smtp', tls: implicit, any_sender: true", 1)
 		})
 		p.signal(syscall.SIGHUP)
 		p.saysAgain("msg=reloaded", 4)
-		for _, key := range []string{"hostname", "limits", "listeners"} {
+		for _, key := range []string{"hostname", "limits", "listeners", "sign_in.codes", "sign_in.default_country"} {
 			if !strings.Contains(p.err.String(), `changes only with a restart" key=`+key+"\n") {
 				t.Errorf("the log does not name %s:\n%s", key, p.err)
 			}
