@@ -52,11 +52,21 @@ func CommandActor(command string) Actor {
 
 // Session answers who a token belongs to; ErrDenied NotSignedIn when it is nobody's, over, or ended.
 func (c *Core) Session(ctx context.Context, token secret.String, client Client) (Actor, error) {
-	over := deny(NotSignedIn, "")
 	d, hash, err := session.ParseToken(token)
 	if err != nil {
-		return Actor{}, over
+		return Actor{}, deny(NotSignedIn, "")
 	}
+	return c.session(ctx, d, hash, client)
+}
+
+// StillSignedIn is Session once more, for a request that took its time after it was asked: what ended the session
+// meanwhile ends the request too.
+func (c *Core) StillSignedIn(ctx context.Context, a Actor) (Actor, error) {
+	return c.session(ctx, a.Domain, a.hash, a.Client)
+}
+
+func (c *Core) session(ctx context.Context, d member.DomainID, hash string, client Client) (Actor, error) {
+	over := deny(NotSignedIn, "")
 	w, rev, err := cache.ReadDirect[session.Web](ctx, c.o.Records, session.WebKey(d, hash))
 	if err != nil {
 		return Actor{}, err
@@ -77,6 +87,25 @@ func (c *Core) Session(ctx context.Context, token secret.String, client Client) 
 	}
 	a := Actor{Client: client, Domain: d, Member: w.Member, Address: p.Member.Address(), Role: role, Session: w.ID, web: w, hash: hash, rev: rev}
 	return a, c.used(ctx, a)
+}
+
+// stillStands holds, for a batch that makes a credential, that the actor's session is not over and its member's password
+// is the one that was: what ends the credentials of a member must not miss one that is being made. The steps go with
+// unchanged of the member's record as it was read before.
+func (c *Core) stillStands(ctx context.Context, a Actor) ([]store.Op, error) {
+	if a.web == nil {
+		return nil, nil // a command at the server
+	}
+	k := password.Key(a.Domain, a.Member)
+	_, rev, err := readDirect[password.Record](ctx, c, k)
+	if err != nil {
+		return nil, err
+	}
+	is, err := c.StillSignedIn(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return []store.Op{unchanged(k, rev), unchanged(session.WebKey(a.Domain, a.hash), is.rev)}, nil
 }
 
 // stands says whether what w was made under still holds. An API token lives on when its member changes his password by

@@ -122,6 +122,10 @@ func (c *Core) writeApp(ctx context.Context, a Actor, t target, made madeApp) er
 		if err != nil {
 			return err
 		}
+		still, err := c.stillStands(ctx, a)
+		if err != nil {
+			return err
+		}
 		next, err := old.With(it, t.tenant.Policy.ThirdParty.MaxAppPasswords)
 		if errors.Is(err, apppass.ErrLimit) {
 			return deny(AppPasswordLimit, "delete one that is not used any more")
@@ -133,6 +137,7 @@ func (c *Core) writeApp(ctx context.Context, a Actor, t target, made madeApp) er
 		entry := c.entry(a, t, audit.AppPasswordCreate)
 		entry.Kind, entry.Credential, entry.Name = kindOf(it.ID), it.ID, it.Name
 		ops = append(ops, c.notice(t.person.Member, notify.Event{Kind: notify.AppPasswordCreated, Name: it.Name, At: c.now(), From: a.From()})...)
+		ops = append(ops, still...)
 		ops = append(ops, member.PutOp(key, next, rev), unchanged(member.Key(t.domain(), t.person.ID), t.person.Revision), audit.Op(entry))
 		return c.apply(ctx, t.domain(), ops...)
 	}, func() error { return c.again(ctx, &t) })

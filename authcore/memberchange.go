@@ -114,6 +114,13 @@ func (c *Core) updateMember(ctx context.Context, a Actor, t *target, ch MemberCh
 			return err
 		}
 		addresses = append(addresses, others...)
+		if t.person.Member.Role == member.RoleAdministrator {
+			tokens, err := c.withoutTokens(ctx, t.domain(), t.person.ID)
+			if err != nil {
+				return err
+			}
+			addresses = append(addresses, tokens...) // they would be good again if he ever got the role again
+		}
 	}
 	told, err := c.takeContacts(a, *t, &ch)
 	if err != nil {

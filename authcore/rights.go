@@ -25,7 +25,7 @@ const (
 
 // may says whether actor may do op in domain to a target of that role; target is empty for what concerns no member.
 func (a Actor) may(op operation, domain member.DomainID, who member.ID, target member.Role) bool {
-	return a.entitled(op, domain, who, target) && a.scoped(op, domain, who)
+	return a.entitled(op, domain, who, target) && a.scoped(op, domain, who, target)
 }
 
 // entitled is may by the actor's role alone.
@@ -49,8 +49,9 @@ func (a Actor) entitled(op operation, domain member.DomainID, who member.ID, tar
 }
 
 // scoped says whether what the actor showed is good for op: a session for everything, an API token for what it was made
-// for, and never for the security of the account that it acts for, or whoever finds it would own the account.
-func (a Actor) scoped(op operation, domain member.DomainID, who member.ID) bool {
+// for, and never for the security of the account that it acts for, or whoever finds it would own the account. One for
+// some domains changes no operator who lives in them, or whoever finds it would own the others too.
+func (a Actor) scoped(op operation, domain member.DomainID, who member.ID, target member.Role) bool {
 	if !a.isToken() {
 		return true
 	}
@@ -60,6 +61,9 @@ func (a Actor) scoped(op operation, domain member.DomainID, who member.ID) bool 
 	case readDomain, readMember:
 		return a.web.Has(session.Read) && a.web.Covers(domain)
 	case changeDomain, changeTenant, changeMember:
+		if target == member.RoleOperator && !a.web.Covers("") {
+			return false
+		}
 		return a.web.Has(session.Write) && a.web.Covers(domain) && !a.is(domain, who)
 	default:
 		return false

@@ -183,6 +183,10 @@ func (c *Core) writeToken(ctx context.Context, a Actor, t target, made madeToken
 		if err != nil {
 			return err
 		}
+		still, err := c.stillStands(ctx, a)
+		if err != nil {
+			return err
+		}
 		if len(live) >= session.MaxTokens {
 			return deny(LimitReached, "delete an API token that is not used any more")
 		}
@@ -197,6 +201,7 @@ func (c *Core) writeToken(ctx context.Context, a Actor, t target, made madeToken
 		entry := c.entry(a, t, audit.TokenCreate)
 		entry.Kind, entry.Credential, entry.Name = tokenKind, string(w.ID), w.Name
 		ops = append(ops, c.notice(t.person.Member, notify.Event{Kind: notify.TokenCreated, Name: w.Name, At: c.now(), From: a.From()})...)
+		ops = append(ops, still...)
 		ops = append(ops, member.PutOp(key, next, rev), expiring(member.PutOp(session.WebKey(t.domain(), hash), w, 0), w.ExpiresAt),
 			unchanged(member.Key(t.domain(), t.person.ID), t.person.Revision), audit.Op(entry))
 		return c.apply(ctx, t.domain(), ops...)

@@ -1,13 +1,19 @@
 package authcore_test
 
 import (
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"latchkey/authcore"
+	"latchkey/authcore/apppass"
 	"latchkey/authcore/authtest"
+	"latchkey/authcore/member"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/session"
+	"latchkey/authcore/store"
+	"latchkey/authcore/store/storetest"
 )
 
 // onEngines runs a test over memory and over a file.
@@ -74,6 +80,73 @@ func TestAPITokenEnds(t *testing.T) {
 				t.Errorf("the token is good: %v, want %v", got, c.want)
 			}
 		})
+	}
+}
+
+// What ends a session while a credential is made with it ends that too, however the two meet.
+func TestCredentialsAreNotMadeByASessionThatEnds(t *testing.T) {
+	for name, end := range map[string]func(*stage, authcore.Actor) error{
+		"a reset": func(s *stage, _ authcore.Actor) error {
+			_, _, err := s.ResetPassword(t.Context(), authtest.Operator(), s.address("admin"), true)
+			return err
+		},
+		"sign-out everywhere": func(s *stage, _ authcore.Actor) error {
+			_, err := s.SignOutEverywhere(t.Context(), authtest.Operator(), s.address("admin"))
+			return err
+		},
+		"suspension": func(s *stage, _ authcore.Actor) error {
+			_, err := s.Suspend(t.Context(), authtest.Operator(), s.address("admin"))
+			return err
+		},
+		"its own sign-out": func(s *stage, a authcore.Actor) error { return s.SignOut(t.Context(), a) },
+	} {
+		for record, create := range map[string]func(*stage, authcore.Actor) error{
+			"api-tokens/": func(s *stage, a authcore.Actor) error {
+				_, _, err := s.CreateAPIToken(t.Context(), a, tokenWish("x"))
+				return err
+			},
+			"app-passwords/": func(s *stage, a authcore.Actor) error {
+				_, _, err := s.CreateAppPassword(t.Context(), a, apppass.Wish{Name: "x"})
+				return err
+			},
+		} {
+			t.Run(name+" "+record, func(t *testing.T) {
+				s := newStage(t, nil)
+				a := s.Actor(t, "admin")
+				s.fail(func(_ string, ops []store.Op) storetest.Fault {
+					if slices.ContainsFunc(ops, func(o store.Op) bool { return strings.HasPrefix(o.Name, record) }) {
+						s.fail(nil)
+						if err := end(s, a); err != nil {
+							t.Error(err)
+						}
+					}
+					return storetest.NoFault
+				})
+				if err := create(s, a); !denied(err, authcore.NotSignedIn) {
+					t.Errorf("got %v", err)
+				}
+				if err := create(s, a); !denied(err, authcore.NotSignedIn) {
+					t.Errorf("after it: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// Rights that were taken away take the API tokens along: they are not good again with the rights.
+func TestAPITokensEndWithTheRights(t *testing.T) {
+	s := newStage(t, nil)
+	token := s.apiToken(t, "admin")
+	for _, role := range []member.Role{member.RoleMember, member.RoleAdministrator} {
+		if _, err := s.UpdateMember(t.Context(), authtest.Operator(), s.address("admin"), authcore.MemberChange{Role: &role}, 0); err != nil {
+			t.Fatal(err)
+		}
+		if s.signedIn(t, token) {
+			t.Errorf("the token is good when its member is made %s", role)
+		}
+	}
+	if l, err := s.APITokens(t.Context(), s.Actor(t, "admin")); err != nil || len(l) != 0 {
+		t.Errorf("%d are listed, %v", len(l), err)
 	}
 }
 

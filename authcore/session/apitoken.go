@@ -30,7 +30,7 @@ const (
 // IsToken says that it is an API token: it signs in by itself, and proves nobody.
 func (w *Web) IsToken() bool { return w.Name != "" }
 
-// Covers says whether an API token is for a domain.
+// Covers says whether an API token is for a domain; an empty one is all of them.
 func (w *Web) Covers(d member.DomainID) bool {
 	return slices.Contains(w.Domains, AllDomains) || d != "" && slices.Contains(w.Domains, d)
 }

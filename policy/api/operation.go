@@ -44,6 +44,9 @@ func SignedIn[I, O any](k *Kit, op Operation, do func(context.Context, authcore.
 	h.Security = []map[string][]string{{tokenScheme: {}}}
 	h.Middlewares = huma.Middlewares{k.signIn}
 	register(k, h, func(ctx context.Context, in *I) (*O, error) {
+		if err := k.stillSignedIn(ctx); err != nil {
+			return nil, err
+		}
 		if op.Creates {
 			var err error
 			if ctx, err = requestOf(ctx).once.under(ctx); err != nil {
@@ -101,13 +104,27 @@ func (k *Kit) signIn(ctx huma.Context, next func(huma.Context)) {
 		writeProblem(w, problemOf(r.Context(), err))
 		return
 	}
-	q.actor = a
+	q.actor, q.waited = a, r.ContentLength != 0
 	if p := k.overMember(a); p != nil {
 		q.reason = p.Reason
 		writeProblem(w, p)
 		return
 	}
 	next(ctx)
+}
+
+// stillSignedIn looks at a token again whose request had a body: that has 15 s to arrive, and who was suspended or signed
+// out meanwhile must not have a request in hand that is still served.
+func (k *Kit) stillSignedIn(ctx context.Context) error {
+	q := requestOf(ctx)
+	if !q.waited {
+		return nil
+	}
+	a, err := k.Core.StillSignedIn(ctx, q.actor)
+	if err == nil {
+		q.actor = a
+	}
+	return err
 }
 
 // Stream is the output of an operation that writes its answer by hand.

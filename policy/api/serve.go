@@ -23,6 +23,7 @@ type request struct {
 	client  authcore.Client
 	control *http.ResponseController
 	actor   authcore.Actor // the zero one until a token was shown
+	waited  bool           // a body was waited for since the token was looked at
 	once    *idempotent    // nil: it carries no idempotency key
 	route   string         // the pattern, which holds no name; empty: none matched
 	reason  string         // of the problem that was answered

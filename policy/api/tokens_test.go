@@ -144,6 +144,27 @@ func TestAPITokens(t *testing.T) {
 	}
 }
 
+// A token for one domain does not take over an operator who lives there, and with him every other domain.
+func TestTokenOfOneDomainLeavesOperatorsAlone(t *testing.T) {
+	t.Parallel()
+	w := settle(t)
+	for domain, want := range map[string]int{"old.example": 403, "*": 200} {
+		token := w.apiToken(t, w.people["operator"].token, m{"scopes": []string{"write"}, "domains": []string{domain}})
+		for _, c := range []struct {
+			method, path string
+			body         any
+		}{
+			{"PATCH", "/members/super@old.example", m{"contacts": []m{{"kind": "email", "value": "mole@elsewhere.example"}}}},
+			{"POST", "/members/super@old.example/reset-password", m{}},
+		} {
+			if a := w.call(t, token, c.method, c.path, c.body); a.status != want || want == 403 && a.text("reason") != "scope_missing" {
+				t.Errorf("%s %s with a token for %s: %d %s", c.method, c.path, domain, a.status, a.body)
+			}
+		}
+		w.call(t, token, "PATCH", "/members/deputy@old.example", m{"name": "Deputy " + domain}).is(200)
+	}
+}
+
 func TestAPITokenIsBounded(t *testing.T) {
 	t.Parallel()
 	h := open(t, nil)
