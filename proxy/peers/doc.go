@@ -1,5 +1,5 @@
 // Package peers starts real servers (Dovecot, Postfix, Radicale, an OpenID provider) and runs real clients (curl, mbsync,
-// msmtp, mpop, swaks, vdirsyncer, Python's modules) for tests. Transparency is shown by difference: the same client, or the
+// msmtp, mpop, swaks, vdirsyncer, Python's modules, Chromium) for tests. Transparency is shown by difference: the same client, or the
 // same transcript, runs directly against the server and through a door, and what it saw must be equal (Same).
 //
 //	d := peers.Dovecot(t, peers.DovecotOptions{})

@@ -21,6 +21,7 @@ var programs = map[string]string{
 	"vdirsyncer": "vdirsyncer",
 	"python3":    "python3",
 	"node":       "node",
+	"chromium":   "/usr/bin/chromium", // Debian's: others name it differently
 }
 
 // Need skips the test when one of the named programs is missing, and says which; with CI=true it fails instead.
