@@ -95,8 +95,9 @@ func (c *Core) writeLink(ctx context.Context, a Actor, u account, l member.Provi
 		return err
 	}
 	return c.retry(func() error {
-		if t.person.Member.Status != member.Active || !t.person.Member.MayUse(u.provider.Way(), t.tenant.Policy) {
-			return deny(WayDenied, "")
+		stands, err := c.mayLink(ctx, a, t, u.provider.Way())
+		if err != nil {
+			return err
 		}
 		old, rev, err := readDirect[member.ProviderLinks](ctx, c, member.ProviderLinksKey(a.Domain, a.Member))
 		if err != nil {
@@ -110,11 +111,22 @@ func (c *Core) writeLink(ctx context.Context, a Actor, u account, l member.Provi
 			next.Items = append(next.Items, old.Items...)
 		}
 		ops := append(c.linkChanged(a, t, audit.LinkCreate, u.provider.Way()),
-			member.PutOp(member.ProviderLinksKey(a.Domain, a.Member), next, rev),
-			unchanged(member.Key(a.Domain, a.Member), t.person.Revision),
-			unchanged(member.PolicyKey(a.Domain), t.tenant.PolicyRevision))
-		return c.apply(ctx, a.Domain, ops...)
+			member.PutOp(member.ProviderLinksKey(a.Domain, a.Member), next, rev))
+		return c.apply(ctx, a.Domain, append(ops, stands...)...)
 	}, func() error { return c.again(ctx, &t) })
+}
+
+// mayLink are the steps that hold what a link needs when it is written: the actor's session stands, whatever ended it while
+// he was at the provider or looked for his phone, and the way is open to him.
+func (c *Core) mayLink(ctx context.Context, a Actor, t target, way string) ([]store.Op, error) {
+	stands, err := c.still(ctx, a, t)
+	if err != nil {
+		return nil, err
+	}
+	if !t.person.Member.MayUse(way, t.tenant.Policy) {
+		return nil, deny(WayDenied, "")
+	}
+	return append(stands, unchanged(member.PolicyKey(a.Domain), t.tenant.PolicyRevision)), nil
 }
 
 // confirmLink says that the claim stands. Whoever could not say it in time gives the account up; a failure leaves a link

@@ -113,6 +113,10 @@ func (c *Core) link(ctx context.Context, a Actor, t target, number string) (Phon
 	next := member.PhoneLink{Number: number, Since: c.now().UTC().Truncate(time.Second)}
 	old, err := c.changePhoneLink(ctx, a, t, &next, audit.LinkCreate, "")
 	if err != nil {
+		var d *Denial
+		if errors.As(err, &d) { // nothing was written
+			c.dropClaim(ctx, a, member.ClaimPhone, number)
+		}
 		return PhoneLink{}, err
 	}
 	if err := c.claims.Confirm(ctx, member.ClaimPhone, number, d, id); errors.Is(err, member.ErrClaimed) {
@@ -154,16 +158,22 @@ func (c *Core) changePhoneLink(ctx context.Context, a Actor, t target, next *mem
 		if old, rev, err = readDirect[member.PhoneLink](ctx, c, key); err != nil {
 			return err
 		}
-		op := store.Op{Kind: store.Delete, Name: key.Name, IfRevision: rev}
-		switch {
-		case next != nil:
-			op = member.PutOp(key, next, rev)
-		case old == nil || number != "" && number != old.Number:
-			return deny(NotFound, "")
-		}
 		entry := c.entry(a, t, action)
 		entry.Detail = policy.WayPhone
-		ops := []store.Op{op, unchanged(member.Key(t.domain(), t.person.ID), t.person.Revision), audit.Op(entry)}
+		ops := []store.Op{audit.Op(entry)}
+		switch {
+		case next != nil:
+			stands, err := c.mayLink(ctx, a, t, policy.WayPhone)
+			if err != nil {
+				return err
+			}
+			ops = append(append(ops, stands...), member.PutOp(key, next, rev))
+		case old == nil || number != "" && number != old.Number:
+			return deny(NotFound, "")
+		default:
+			ops = append(ops, unchanged(member.Key(t.domain(), t.person.ID), t.person.Revision),
+				store.Op{Kind: store.Delete, Name: key.Name, IfRevision: rev})
+		}
 		ops = append(ops, c.notice(t.person.Member, notify.Event{Kind: notify.LinkChanged, Name: policy.WayPhone, At: c.now(), From: a.From()})...)
 		return c.apply(ctx, t.domain(), ops...)
 	}, func() error { return c.again(ctx, &t) })
