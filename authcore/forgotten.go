@@ -66,11 +66,15 @@ func (c *Core) forgetter(ctx context.Context, name member.Name, typed, kind stri
 	if err != nil || t == nil {
 		return nobody, member.Contact{}, err
 	}
-	p, err := c.dir.Person(ctx, t.Domain.ID, name)
+	held, _, err := readDirect[member.Address](ctx, c, member.AddressKey(t.Domain.ID, name)) // as comer reads
 	if err != nil {
 		return nobody, member.Contact{}, err
 	}
-	m, err := c.comer(ctx, t.Domain.ID, p.ID, "")
+	id := c.dir.Shadow(t.Domain.ID, name)
+	if held != nil {
+		id = held.Member
+	}
+	m, err := c.comer(ctx, t.Domain.ID, id, "")
 	if err != nil || m == nil {
 		return nobody, member.Contact{}, err
 	}

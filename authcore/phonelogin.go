@@ -77,24 +77,29 @@ func (c *Core) callee(ctx context.Context, number string) (callee, error) {
 }
 
 // comer answers the member if he may come in now by a way (empty: by his password); nil when he may not, or there is none.
-// It reads the same records for everybody.
+// It reads the same records for everybody, and all of them past the cache: members who are about their day are in memory,
+// strangers are not.
 func (c *Core) comer(ctx context.Context, d member.DomainID, id member.ID, way string) (*member.Member, error) {
-	t, err := c.dir.TenantByID(ctx, d)
+	rules, _, err := c.dir.PolicyDirect(ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.dir.PersonByID(ctx, d, id)
+	domain, _, err := readDirect[member.Domain](ctx, c, member.DomainKey(d))
 	if err != nil {
 		return nil, err
 	}
-	operator, err := c.dir.IsOperator(ctx, id)
-	if err != nil || t == nil || p.Member == nil || p.Member.Status != member.Active || t.Domain.Closed && !operator {
+	m, _, err := readDirect[member.Member](ctx, c, member.Key(d, id))
+	if err != nil {
 		return nil, err
 	}
-	if way != "" && !p.Member.MayUse(way, t.Policy) {
+	operator, _, err := readDirect[member.Operator](ctx, c, member.OperatorKey(id))
+	if err != nil || domain == nil || m == nil || m.Status != member.Active || domain.Closed && operator == nil {
+		return nil, err
+	}
+	if way != "" && !m.MayUse(way, rules) {
 		return nil, nil
 	}
-	return p.Member, nil
+	return m, nil
 }
 
 // callPhone makes the ticket and sends its first code by SMS.
