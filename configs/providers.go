@@ -32,10 +32,21 @@ func (c *Config) validateProviders(bad badFunc) {
 		if slices.ContainsFunc(l[:i], func(o Provider) bool { return o.Name == p.Name }) {
 			bad(at+".name", "stands twice")
 		}
-		if slices.ContainsFunc(l[:i], func(o Provider) bool { return o.Issuer == p.Issuer && o.Kind == p.Kind && p.Issuer != "" }) {
+		if slices.ContainsFunc(l[:i], func(o Provider) bool { return o.issuer() == p.issuer() && p.issuer() != "" }) {
 			bad(at+".issuer", "is another provider's too: an account there would be the same member's at both")
 		}
 	}
+}
+
+// lineIssuer is what LINE names itself by where issuer is left out.
+const lineIssuer = "https://access.line.me"
+
+// issuer is what the provider's tokens name it by, whatever its kind: what accounts there are linked by.
+func (p Provider) issuer() string {
+	if p.Issuer == "" && p.Kind == LINE {
+		return lineIssuer
+	}
+	return p.Issuer
 }
 
 func validateProvider(bad badFunc, at string, p Provider) {
