@@ -178,10 +178,10 @@ func (c *Core) phoneProved(ctx context.Context, client Client, t asked, tk, code
 		return firstFactor{}, err
 	}
 	if p.Member == nil || p.Member.Status != member.Active || link == nil || c.print("linked number", link.Number) != t.Print {
-		return firstFactor{}, deny(TicketInvalid, "")
+		return firstFactor{}, c.refusedCode(ctx, client, t, deny(TicketInvalid, ""))
 	}
 	if m, err := c.comer(ctx, t.Domain, t.Member, policy.WayPhone); err != nil || m == nil {
-		return firstFactor{}, cmp.Or(err, deny(WayDenied, ""))
+		return firstFactor{}, c.refusedCode(ctx, client, t, cmp.Or(err, deny(WayDenied, "")))
 	}
 	return firstFactor{factor: signin.Phone, credential: policy.WayPhone, domain: t.Domain, member: t.Member, epochs: epochs, state: password.Good,
 		borrowed: sent == string(byInbox)}, nil

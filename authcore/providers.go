@@ -173,7 +173,7 @@ func (c *Core) SignInProvider(ctx context.Context, client Client, name string) (
 func (c *Core) SignInProviderCallback(ctx context.Context, client Client, name string, tk secret.String, given ProviderAnswer) (SignInResult, error) {
 	u, err := c.answeredAt(ctx, client, Actor{}, name, useSignIn, tk, given)
 	if err != nil {
-		return SignInResult{}, err
+		return SignInResult{}, c.refuseStranger(ctx, client, c.wayAt(name), nil, err)
 	}
 	return c.provedAt(ctx, client, u, nil)
 }
@@ -193,7 +193,7 @@ func (c *Core) ReauthenticateProviderCallback(ctx context.Context, a Actor, name
 	}
 	u, err := c.answeredAt(ctx, a.Client, a, name, useConfirm, tk, given)
 	if err != nil {
-		return SignInResult{}, err
+		return SignInResult{}, c.refuseStranger(ctx, a.Client, c.wayAt(name), &a, err)
 	}
 	return c.provedAt(ctx, a.Client, u, &a)
 }
@@ -206,7 +206,7 @@ func (c *Core) provedAt(ctx context.Context, client Client, u account, again *Ac
 		return SignInResult{}, broken("find linked member", err)
 	}
 	if held == nil || again != nil && !again.is(held.Domain, held.Member) {
-		return SignInResult{}, deny(NotLinked, "")
+		return SignInResult{}, c.refuseStranger(ctx, client, u.provider.Way(), again, deny(NotLinked, ""))
 	}
 	person, epochs, err := c.webEpochs(ctx, held.Domain, held.Member)
 	if err != nil {
@@ -265,6 +265,24 @@ func (c *Core) wayStands(ctx context.Context, u *underway) error {
 		return deny(TicketInvalid, "")
 	}
 	return nil
+}
+
+// refuseStranger records an answer that is not believed, or is of an account that is not linked: on whoever is signed in, or
+// as an attempt of nobody's, merged by source and minute.
+func (c *Core) refuseStranger(ctx context.Context, client Client, way string, again *Actor, why error) error {
+	var d *Denial
+	if !errors.As(why, &d) || d.Reason != NotLinked && d.Reason != ProviderRefused {
+		return why
+	}
+	if again != nil {
+		return c.refuseProvider(ctx, client, member.Claim{Domain: again.Domain, Member: again.Member}, way, why)
+	}
+	e := audit.Entry{Time: c.now(), Action: audit.SignIn, Reason: string(d.Reason), Door: WebDoor, From: client.From(), Agent: client.Agent, Kind: way}
+	key := c.print("audit", "provider", lockout.Source(client.Addr), way, e.Reason)
+	if err := c.merger.Add(ctx, member.Root, e, key, time.Minute); err != nil {
+		return broken("record refusal", err)
+	}
+	return why
 }
 
 // refuseProvider records why an owner of a linked account does not get in, and answers it. Equal ones are counted by the
