@@ -14,8 +14,9 @@ import (
 	"latchkey/policy"
 )
 
-// A preview says what saving a policy would do, before it is saved: whom it locks out, and whose programs stop at their
-// next connection. It goes through the members page by page and keeps counts and one page of each list.
+// A preview says what saving a policy would do, before it is saved: whom it locks out, which ways of sign-in it ends for
+// whom, and whose programs stop at their next connection. It goes through the members page by page and keeps counts and
+// one page of each list.
 
 // Preview is the answer.
 type Preview struct {
@@ -23,6 +24,8 @@ type Preview struct {
 	LockedOut     int // could not sign in any more with the account password
 	AlreadyOut    int // of them: cannot today
 	LockedOutList []PreviewLockedOut
+	Ending        int // keep their account password, and lose another way that stays allowed
+	EndingList    []PreviewEnding
 	Stopping      int // programs stop at their next connection
 	WithoutApps   int // of them: have no app password to go on with
 	StoppingList  []PreviewStopping
@@ -36,6 +39,13 @@ type PreviewLockedOut struct {
 	Already bool
 }
 
+// PreviewEnding is one member who could not sign in any more by ways that he has and may use: after them a second step
+// would be asked, and all that he has for it is the same thing once more.
+type PreviewEnding struct {
+	Address string
+	Ways    []string // policy.WayPhone, policy.WayPasskey
+}
+
 // PreviewStopping is one member whose programs would stop.
 type PreviewStopping struct {
 	Address      string
@@ -44,7 +54,7 @@ type PreviewStopping struct {
 }
 
 // PreviewAfter says where each list goes on; empty: at its beginning, or at no more.
-type PreviewAfter struct{ LockedOut, Stopping string }
+type PreviewAfter struct{ LockedOut, Ending, Stopping string }
 
 // previewPage is how many members one answer names of each list.
 const previewPage = 100
@@ -58,7 +68,8 @@ func (c *Core) PreviewPolicy(ctx context.Context, a Actor, domain string, p poli
 	if m := p.Validate(t.Domain.BornRequired(c.o.Cutoff)); len(m) > 0 {
 		return Preview{}, invalid(m...)
 	}
-	v := &preview{core: c, tenant: t, next: p, outs: page{after: after.LockedOut}, stops: page{after: after.Stopping}, now: c.now(), then: c.now()}
+	v := &preview{core: c, tenant: t, next: p, now: c.now(), then: c.now(),
+		outs: page{after: after.LockedOut}, ends: page{after: after.Ending}, stops: page{after: after.Stopping}}
 	if from := p.ThirdParty.RequiredFrom; from != nil && from.After(v.now) {
 		v.then, v.StoppingFrom = *from, *from
 	}
@@ -91,6 +102,7 @@ type preview struct {
 	tenant    *member.Tenant
 	next      policy.Policy
 	outs      page
+	ends      page
 	stops     page
 	now, then time.Time // then: when the new policy has come into force whole
 }
@@ -100,31 +112,39 @@ func (v *preview) look(ctx context.Context, m *member.Member) error {
 		return nil
 	}
 	v.Members++
-	if err := v.lockedOut(ctx, m); err != nil {
+	if err := v.signIns(ctx, m); err != nil {
 		return err
 	}
 	return v.stopping(ctx, m)
 }
 
-// lockedOut asks the sign-in machine what follows the account password, under both policies.
-func (v *preview) lockedOut(ctx context.Context, m *member.Member) error {
-	if !m.TwoStepOn(v.next) || slices.ContainsFunc(m.Contacts, v.core.reaches) {
-		return nil // the records of the others need not be read
+// signIns asks the sign-in machine what follows each first factor, under both policies.
+func (v *preview) signIns(ctx context.Context, m *member.Member) error {
+	mails := func(k member.Contact) bool { return k.Kind == member.Email && v.core.reaches(k) }
+	if !m.TwoStepOn(v.next) || slices.ContainsFunc(m.Contacts, mails) {
+		return nil // an e-mail is a second thing beside every factor: the records of the others need not be read
 	}
 	methods, err := v.core.methodsOf(ctx, v.tenant.Domain.ID, m)
 	if err != nil {
 		return err
 	}
-	out := func(p policy.Policy) bool {
-		f := signin.Facts{Factor: signin.Password, TwoStepAsked: m.TwoStepOn(p), Methods: methods, Proven: provenContact(m),
-			Managed: p.ProfileManagedExternally, Enrollable: v.core.enrollable()}
-		_, missing := signin.Next(f, signin.Progress{}).(signin.Missing)
-		return missing
-	}
-	if !out(v.next) {
+	if v.missing(m, signin.Password, v.next, methods) {
+		v.lockedOut(m, methods)
 		return nil
 	}
-	already := out(v.tenant.Policy)
+	return v.ending(ctx, m, methods)
+}
+
+// missing says that a sign-in ends without a second step.
+func (v *preview) missing(m *member.Member, by signin.Factor, p policy.Policy, methods []signin.Method) bool {
+	f := signin.Facts{Factor: by, TwoStepAsked: m.TwoStepOn(p), Methods: methods, Proven: provenContact(m),
+		Managed: p.ProfileManagedExternally, Enrollable: v.core.enrollable()}
+	_, missing := signin.Next(f, signin.Progress{}).(signin.Missing)
+	return missing
+}
+
+func (v *preview) lockedOut(m *member.Member, methods []signin.Method) {
+	already := v.missing(m, signin.Password, v.tenant.Policy, methods)
 	v.LockedOut++
 	if already {
 		v.AlreadyOut++
@@ -132,12 +152,44 @@ func (v *preview) lockedOut(ctx context.Context, m *member.Member) error {
 	if v.outs.takes(m, &v.Next.LockedOut) {
 		v.LockedOutList = append(v.LockedOutList, PreviewLockedOut{m.Address(), already})
 	}
+}
+
+// ending looks at the factors that are a second step too: after them, it does not count.
+func (v *preview) ending(ctx context.Context, m *member.Member, methods []signin.Method) error {
+	ends := func(way string, by signin.Factor) bool {
+		return m.MayUse(way, v.tenant.Policy) && m.MayUse(way, v.next) &&
+			v.missing(m, by, v.next, methods) && !v.missing(m, by, v.tenant.Policy, methods)
+	}
+	var ways []string
+	if ends(policy.WayPhone, signin.Phone) {
+		link, _, err := readDirect[member.PhoneLink](ctx, v.core, member.PhoneLinkKey(v.tenant.Domain.ID, m.ID))
+		if err != nil {
+			return err
+		}
+		if link != nil {
+			ways = append(ways, policy.WayPhone)
+		}
+	}
+	if slices.Contains(methods, signin.ByPasskey) && ends(policy.WayPasskey, signin.Passkey) {
+		ways = append(ways, policy.WayPasskey)
+	}
+	if len(ways) == 0 {
+		return nil
+	}
+	v.Ending++
+	if v.ends.takes(m, &v.Next.Ending) {
+		v.EndingList = append(v.EndingList, PreviewEnding{m.Address(), ways})
+	}
 	return nil
 }
 
-// methodsOf is secondSteps of a member without a contact that a code reaches, past the cache: a walk over a large domain
-// would leave nothing else in it.
+// methodsOf is secondSteps past the cache: a walk over a large domain would leave nothing else in it.
 func (c *Core) methodsOf(ctx context.Context, d member.DomainID, m *member.Member) (l []signin.Method, err error) {
+	for _, k := range m.Contacts {
+		if _, method := wayOf(k); c.reaches(k) {
+			l = append(l, method)
+		}
+	}
 	methods, _, err := readDirect[otp.Methods](ctx, c, otp.Key(d, m.ID))
 	if err != nil {
 		return nil, err
