@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,3 +79,36 @@ func TestDocument(t *testing.T) {
 		}
 	}
 }
+
+// Each part of a path in braces is a parameter that the operation reads: huma leaves one out silently when the struct that
+// holds it is not exported.
+func TestDocumentPathParameters(t *testing.T) {
+	p, err := api.Document(self.Register, admin.Register)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		Paths map[string]map[string]struct {
+			Parameters []struct{ Name, In string }
+		}
+	}
+	if err := json.Unmarshal(p, &d); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for path, operations := range d.Paths {
+		for method, o := range operations {
+			for _, part := range inBraces.FindAllStringSubmatch(path, -1) {
+				n++
+				if !slices.ContainsFunc(o.Parameters, func(q struct{ Name, In string }) bool { return q.In == "path" && q.Name == part[1] }) {
+					t.Errorf("%s %s does not read %s", method, path, part[0])
+				}
+			}
+		}
+	}
+	if n < 40 {
+		t.Errorf("only %d parameters were found", n)
+	}
+}
+
+var inBraces = regexp.MustCompile(`\{([a-z]+)\}`)

@@ -53,11 +53,12 @@ func (s service) create(ctx context.Context, a authcore.Actor, in *wish) (*api.R
 	return &api.Reply[CreatedAppPassword]{Body: CreatedAppPassword{AppPassword: api.AppPasswordOf(p), Password: plain.Reveal()}}, nil
 }
 
-type byID struct {
+// ByID is an operation on one thing of the member. It is exported because huma looks into exported fields alone.
+type ByID struct {
 	ID string `path:"id" maxLength:"64"`
 }
 
-func (s service) delete(ctx context.Context, a authcore.Actor, in *byID) (*api.None, error) {
+func (s service) delete(ctx context.Context, a authcore.Actor, in *ByID) (*api.None, error) {
 	return nil, s.core.DeleteAppPassword(ctx, a, in.ID)
 }
 

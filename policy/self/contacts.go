@@ -47,12 +47,12 @@ func (s service) beginContact(ctx context.Context, a authcore.Actor, in *newCont
 	return codeSent(s.core.BeginContact(ctx, a, authcore.ContactWish{Kind: b.Kind, Value: b.Value, Replaces: b.Replaces}))
 }
 
-func (s service) sendContactCode(ctx context.Context, a authcore.Actor, in *byID) (*api.Reply[CodeSent], error) {
+func (s service) sendContactCode(ctx context.Context, a authcore.Actor, in *ByID) (*api.Reply[CodeSent], error) {
 	return codeSent(s.core.SendContactCode(ctx, a, in.ID))
 }
 
 type contactCode struct {
-	byID
+	ByID
 	codeTyped
 }
 
@@ -60,6 +60,6 @@ func (s service) verifyContact(ctx context.Context, a authcore.Actor, in *contac
 	return twoStep(s.core.VerifyContact(ctx, a, in.ID, in.Body.Code))
 }
 
-func (s service) removeContact(ctx context.Context, a authcore.Actor, in *byID) (*api.None, error) {
+func (s service) removeContact(ctx context.Context, a authcore.Actor, in *ByID) (*api.None, error) {
 	return nil, s.core.RemoveContact(ctx, a, in.ID)
 }

@@ -29,7 +29,7 @@ func (s service) messages(ctx context.Context, a authcore.Actor, in *struct{ api
 }
 
 type mark struct {
-	byID
+	ByID
 	Body struct {
 		Read bool `json:"read"`
 	} `nameHint:"MessageMark"`
@@ -39,7 +39,7 @@ func (s service) markMessage(ctx context.Context, a authcore.Actor, in *mark) (*
 	return nil, s.core.MarkMessage(ctx, a, in.ID, in.Body.Read)
 }
 
-func (s service) deleteMessage(ctx context.Context, a authcore.Actor, in *byID) (*api.None, error) {
+func (s service) deleteMessage(ctx context.Context, a authcore.Actor, in *ByID) (*api.None, error) {
 	return nil, s.core.DeleteMessage(ctx, a, in.ID)
 }
 

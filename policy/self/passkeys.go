@@ -54,7 +54,7 @@ func (s service) createPasskey(ctx context.Context, a authcore.Actor, in *newPas
 	return &api.Reply[api.Passkey]{Body: api.PasskeyOf(p)}, nil
 }
 
-func (s service) deletePasskey(ctx context.Context, a authcore.Actor, in *byID) (*api.None, error) {
+func (s service) deletePasskey(ctx context.Context, a authcore.Actor, in *ByID) (*api.None, error) {
 	return nil, s.core.DeletePasskey(ctx, a, in.ID)
 }
 

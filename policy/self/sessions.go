@@ -37,7 +37,7 @@ func (s service) endSessions(ctx context.Context, a authcore.Actor, _ *struct{})
 	return nil, s.core.EndMySessions(ctx, a)
 }
 
-func (s service) endSession(ctx context.Context, a authcore.Actor, in *byID) (*api.None, error) {
+func (s service) endSession(ctx context.Context, a authcore.Actor, in *ByID) (*api.None, error) {
 	return nil, s.core.EndMySession(ctx, a, session.ID(in.ID))
 }
 
@@ -66,6 +66,6 @@ func (s service) endTrusts(ctx context.Context, a authcore.Actor, _ *struct{}) (
 	return nil, s.core.EndTrust(ctx, a, "")
 }
 
-func (s service) endTrust(ctx context.Context, a authcore.Actor, in *byID) (*api.None, error) {
+func (s service) endTrust(ctx context.Context, a authcore.Actor, in *ByID) (*api.None, error) {
 	return nil, s.core.EndTrust(ctx, a, in.ID)
 }
