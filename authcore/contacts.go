@@ -397,19 +397,20 @@ func (c *Core) stillHasMethod(ctx context.Context, t target, next *member.Member
 	if methods.HasApp() {
 		return []store.Op{unchanged(otp.Key(t.domain(), next.ID), rev)}, nil
 	}
-	return c.heldPasskey(ctx, t.domain(), next.ID)
+	return c.heldPasskey(ctx, t)
 }
 
 // heldPasskey refuses where there is no passkey that could be the last method, and holds that it stays.
-func (c *Core) heldPasskey(ctx context.Context, d member.DomainID, id member.ID) ([]store.Op, error) {
-	keys, rev, err := readDirect[quick.Passkeys](ctx, c, quick.PasskeysKey(d, id))
+func (c *Core) heldPasskey(ctx context.Context, t target) ([]store.Op, error) {
+	key := quick.PasskeysKey(t.domain(), t.person.ID)
+	keys, rev, err := readDirect[quick.Passkeys](ctx, c, key)
 	if err != nil {
 		return nil, err
 	}
-	if len(keys.Credentials()) == 0 {
+	if len(keys.Credentials()) == 0 || !c.opensPasskeys(t.person.Member, t.tenant.Policy) {
 		return nil, deny(TwoStepMethodMissing, "It is your last method of 2-step verification: add another one first.")
 	}
-	return []store.Op{unchanged(quick.PasskeysKey(d, id), rev)}, nil
+	return []store.Op{unchanged(key, rev)}, nil
 }
 
 // reaches says whether a code can be sent to a contact.

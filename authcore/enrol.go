@@ -111,21 +111,7 @@ func (c *Core) methodOps(ctx context.Context, e enrolling, what string, change f
 	entry := c.webEntry(m, e.client, audit.TwoStepMethod)
 	entry.Detail = what
 	ops = append(ops, member.PutOp(key, next, rev), audit.Op(entry))
-	return append(ops, c.notice(m, notify.Event{Kind: notify.MethodChanged, Name: methodWords(what), At: c.now(), From: e.client.From()})...), nil
-}
-
-// methodWords says for people what the audit says in a word.
-func methodWords(what string) string {
-	switch what {
-	case "app_added":
-		return "an authenticator app was added"
-	case "app_removed":
-		return "the authenticator app was removed"
-	case "recovery_codes_made":
-		return "new recovery codes were made, the old ones are void"
-	default:
-		return what
-	}
+	return append(ops, c.notice(m, notify.Event{Kind: notify.MethodChanged, Name: what, At: c.now(), From: e.client.From()})...), nil
 }
 
 // BeginApp begins the enrolment of an authenticator app of the actor.
@@ -216,5 +202,5 @@ func (c *Core) othersThanApp(ctx context.Context, t target) ([]store.Op, error) 
 	if !m.TwoStepOn(t.tenant.Policy) || slices.ContainsFunc(m.Contacts, c.reaches) {
 		return nil, nil
 	}
-	return c.heldPasskey(ctx, t.domain(), m.ID)
+	return c.heldPasskey(ctx, t)
 }

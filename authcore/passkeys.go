@@ -266,11 +266,16 @@ func (c *Core) assertPasskey(ctx context.Context, s assertion, more func() ([]st
 // hasPasskey says whether a passkey can be the second step of a member: he has one, and the way is open to him.
 func (c *Core) hasPasskey(ctx context.Context, d member.DomainID, m *member.Member) (bool, error) {
 	t, err := c.dir.TenantByID(ctx, d)
-	if err != nil || t == nil || c.o.Party == nil || !m.MayUse(policy.WayPasskey, t.Policy) {
+	if err != nil || t == nil || !c.opensPasskeys(m, t.Policy) {
 		return false, err
 	}
 	r, _, err := cache.Read[quick.Passkeys](ctx, c.records, quick.PasskeysKey(d, m.ID))
 	return len(r.Credentials()) > 0, err
+}
+
+// opensPasskeys says whether m may use passkeys under a policy.
+func (c *Core) opensPasskeys(m *member.Member, p policy.Policy) bool {
+	return c.o.Party != nil && m.MayUse(policy.WayPasskey, p)
 }
 
 // SignInPasskeyStep answers a challenge for the member's passkeys, where the second step of a sign-in offers them. It

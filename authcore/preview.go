@@ -137,7 +137,11 @@ func (v *preview) signIns(ctx context.Context, m *member.Member) error {
 
 // missing says that a sign-in ends without a second step.
 func (v *preview) missing(m *member.Member, by signin.Factor, p policy.Policy, methods []signin.Method) bool {
-	f := signin.Facts{Factor: by, TwoStepAsked: m.TwoStepOn(p), Methods: methods, Proven: provenContact(m),
+	passkey := slices.Contains(methods, signin.ByPasskey)
+	if passkey && !v.core.opensPasskeys(m, p) {
+		methods = slices.DeleteFunc(slices.Clone(methods), func(k signin.Method) bool { return k == signin.ByPasskey })
+	}
+	f := signin.Facts{Factor: by, TwoStepAsked: m.TwoStepOn(p), Methods: methods, Proven: provenOnce(m, passkey),
 		Managed: p.ProfileManagedExternally, Enrollable: v.core.enrollable()}
 	_, missing := signin.Next(f, signin.Progress{}).(signin.Missing)
 	return missing
@@ -183,7 +187,8 @@ func (v *preview) ending(ctx context.Context, m *member.Member, methods []signin
 	return nil
 }
 
-// methodsOf is secondSteps past the cache: a walk over a large domain would leave nothing else in it.
+// methodsOf is secondSteps past the cache, for a walk over a large domain would leave nothing else in it, and with passkeys
+// whether or not a policy opens them.
 func (c *Core) methodsOf(ctx context.Context, d member.DomainID, m *member.Member) (l []signin.Method, err error) {
 	for _, k := range m.Contacts {
 		if _, method := wayOf(k); c.reaches(k) {
@@ -204,7 +209,7 @@ func (c *Core) methodsOf(ctx context.Context, d member.DomainID, m *member.Membe
 	if err != nil {
 		return nil, err
 	}
-	if c.o.Party != nil && len(keys.Credentials()) > 0 {
+	if len(keys.Credentials()) > 0 {
 		l = append(l, signin.ByPasskey)
 	}
 	return l, nil

@@ -216,8 +216,8 @@ func (c *Core) confirmedSession(ctx context.Context, client Client, u *underway)
 	if u.Again == "" {
 		w := c.newWeb(u.Member, u.Epochs, client)
 		w.Lasts(u.tenant.Policy.Sessions)
-		if u.Borrowed && !u.Done.SecondStep {
-			w.ConfirmedAt = time.Time{} // else whoever has one session makes himself a fresh one by it
+		if !u.bothSteps() {
+			w.ConfirmedAt = time.Time{}
 		}
 		return w, nil, nil
 	}
@@ -232,6 +232,12 @@ func (c *Core) confirmedSession(ctx context.Context, client Client, u *underway)
 	w, now := *old, c.now().UTC()
 	w.ConfirmedAt, w.UsedAt, w.Epochs = now, now, u.Epochs
 	return w, []store.Op{{Kind: store.Delete, Name: key.Name, IfRevision: rev}}, nil
+}
+
+// bothSteps says whether the sign-in stands for a confirmation too: a trusted browser is spared a step of it that no
+// confirmation is spared, and whoever has one session could make himself a fresh one by a code that it reads.
+func (u *underway) bothSteps() bool {
+	return u.Done.SecondStep || u.Done.Enrolled || !u.Borrowed && !u.facts.TwoStepAsked
 }
 
 // among are the methods of the kinds.

@@ -3,7 +3,6 @@ package authcore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -194,13 +193,13 @@ func (c *Core) spendRecovery(ctx context.Context, t secondTry) (bool, []store.Op
 	if err != nil || p.Member == nil {
 		return false, nil, err
 	}
-	name := "a recovery code was used"
-	if n := next.Left(); n <= otp.Few {
-		name = fmt.Sprintf("a recovery code was used, %d are left: make new ones", n)
-	}
 	entry := c.webEntry(p.Member, t.client, audit.TwoStepMethod)
 	entry.Detail = "recovery_code_used"
+	word := entry.Detail
+	if next.Left() <= otp.Few {
+		word = "recovery_codes_few"
+	}
 	ops, err := c.passedOps(ctx, t, nil)
 	ops = append(ops, member.PutOp(key, next, rev), audit.Op(entry))
-	return true, append(ops, c.notice(p.Member, notify.Event{Kind: notify.MethodChanged, Name: name, At: c.now(), From: t.client.From()})...), err
+	return true, append(ops, c.notice(p.Member, notify.Event{Kind: notify.MethodChanged, Name: word, At: c.now(), From: t.client.From()})...), err
 }

@@ -16,8 +16,12 @@ type Sessions struct {
 	Current session.ID // the actor's own
 }
 
-// maxWeb bounds how many web sessions are listed: the newest by id would need an index that nobody misses.
-const maxWeb = 200
+// maxWeb bounds how many web sessions are listed: the newest by id would need an index that nobody misses. maxEnded bounds
+// how many that ended are passed over on the way: they stay until their time is over.
+const (
+	maxWeb   = 200
+	maxEnded = 5_000
+)
 
 // MySessions lists the actor's own.
 func (c *Core) MySessions(ctx context.Context, a Actor) (Sessions, error) {
@@ -45,24 +49,37 @@ func (c *Core) listSessions(ctx context.Context, t target) (Sessions, error) {
 	if err != nil {
 		return Sessions{}, err
 	}
-	recs, err := c.o.Records.List(ctx, member.Partition(t.domain()), store.Query{Prefix: session.IndexPrefix(t.person.ID), Limit: maxWeb})
-	if err != nil {
-		return Sessions{}, err
-	}
-	for _, r := range recs {
-		var i session.Index
-		if err := decode(r, &i); err != nil {
-			return Sessions{}, err
-		}
-		w, _, err := readDirect[session.Web](ctx, c, session.WebKey(t.domain(), i.Hash))
+	q := store.Query{Prefix: session.IndexPrefix(t.person.ID), Limit: maxWeb}
+	for seen := 0; seen < maxEnded; {
+		recs, err := c.o.Records.List(ctx, member.Partition(t.domain()), q)
 		if err != nil {
 			return Sessions{}, err
 		}
-		if w != nil && w.Live(c.now()) && w.Epochs.Covers(epochs) {
-			s.Web = append(s.Web, *w)
+		for _, r := range recs {
+			w, err := c.webBy(ctx, t.domain(), r)
+			if err != nil {
+				return Sessions{}, err
+			}
+			if w != nil && w.Live(c.now()) && w.Epochs.Covers(epochs) && len(s.Web) < maxWeb {
+				s.Web = append(s.Web, *w)
+			}
+			q.After = r.Name
+		}
+		if seen += len(recs); len(recs) < maxWeb || len(s.Web) == maxWeb {
+			break
 		}
 	}
 	return s, nil
+}
+
+// webBy answers the session that an index record names; nil when it is gone.
+func (c *Core) webBy(ctx context.Context, d member.DomainID, index store.Record) (*session.Web, error) {
+	var i session.Index
+	if err := decode(index, &i); err != nil {
+		return nil, err
+	}
+	w, _, err := readDirect[session.Web](ctx, c, session.WebKey(d, i.Hash))
+	return w, err
 }
 
 // EndSession ends one session of a member for an administrator: at a door it is cut, on the web its token is over.

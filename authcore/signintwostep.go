@@ -59,9 +59,10 @@ func kinds(l []SecondMethod) []signin.Method {
 	return k
 }
 
-// provenContact says that a code sent to the member came back once.
-func provenContact(m *member.Member) bool {
-	return slices.ContainsFunc(m.Contacts, func(k member.Contact) bool { return k.Verified })
+// provenOnce says that the member proved a method, whether or not it can be used now: a code that was sent to him came
+// back, or he has a passkey and two-step was on for him.
+func provenOnce(m *member.Member, passkey bool) bool {
+	return m.TwoStep != "" && passkey || slices.ContainsFunc(m.Contacts, func(k member.Contact) bool { return k.Verified })
 }
 
 // SignInSend sends a code to one of the member's contacts, for the second step. It answers until when the code is good.

@@ -9,6 +9,7 @@ import (
 	"latchkey/authcore/lockout"
 	"latchkey/authcore/member"
 	"latchkey/authcore/password"
+	"latchkey/authcore/quick"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/session"
 	"latchkey/authcore/signin"
@@ -97,10 +98,15 @@ func (c *Core) facts(ctx context.Context, u *underway) (f signin.Facts, err erro
 	if err != nil {
 		return signin.Facts{}, err
 	}
+	keys, _, err := cache.Read[quick.Passkeys](ctx, c.records, quick.PasskeysKey(u.Domain, u.Member))
+	if err != nil {
+		return signin.Facts{}, err
+	}
 	return signin.Facts{
 		Factor: u.Factor, MustChange: u.account.State(u.tenant.Policy.Password, c.now()) != password.Good,
-		TwoStepAsked: u.person.Member.TwoStepOn(u.tenant.Policy), Methods: kinds(u.methods), Proven: provenContact(u.person.Member),
-		Reset: resetBy(u.account), Managed: u.tenant.Policy.ProfileManagedExternally || u.Borrowed, Enrollable: c.enrollable(),
+		TwoStepAsked: u.person.Member.TwoStepOn(u.tenant.Policy), Methods: kinds(u.methods),
+		Proven: provenOnce(u.person.Member, len(keys.Credentials()) > 0), Reset: resetBy(u.account),
+		Managed: u.tenant.Policy.ProfileManagedExternally || u.Borrowed, Enrollable: c.enrollable(),
 	}, nil
 }
 

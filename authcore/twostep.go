@@ -167,7 +167,7 @@ func (c *Core) proven(ctx context.Context, t target, leaveUnverified bool) ([]st
 	if methods.HasApp() {
 		return []store.Op{unchanged(otp.Key(t.domain(), t.person.ID), rev)}, nil
 	}
-	held, err := c.heldPasskey(ctx, t.domain(), t.person.ID)
+	held, err := c.heldPasskey(ctx, t)
 	if err != nil {
 		return nil, orMissing(err)
 	}
@@ -182,8 +182,8 @@ func orMissing(err error) error {
 	return err
 }
 
-// ResetTwoStep takes a member's authenticator app and recovery codes away and switches off what he switched on himself, for
-// an administrator whom he asked for help. His contacts stay, and so does what the policy requires.
+// ResetTwoStep takes a member's authenticator app and recovery codes away, forgets the codes of his day, which somebody else
+// may have used up, and switches off what he switched on himself, for an administrator whom he asked for help. His contacts stay, and so does what the policy requires.
 func (c *Core) ResetTwoStep(ctx context.Context, a Actor, address string) (TwoStepView, error) {
 	t, err := c.memberFor(ctx, a, address, changeMember)
 	if err != nil {
@@ -196,7 +196,10 @@ func (c *Core) ResetTwoStep(ctx context.Context, a Actor, address string) (TwoSt
 		}
 		next := *t.person.Member
 		next.TwoStep = ""
-		gone := []store.Op{{Kind: store.Delete, Name: key.Name, IfRevision: store.AnyRevision}}
+		gone := []store.Op{
+			{Kind: store.Delete, Name: key.Name, IfRevision: store.AnyRevision},
+			{Kind: store.Delete, Name: otp.DayKey(t.domain(), t.person.ID).Name, IfRevision: store.AnyRevision},
+		}
 		return c.switchTwoStep(ctx, a, t, next, audit.TwoStepOff, "off", gone)
 	}, func() error { return c.again(ctx, &t) })
 	if err != nil {

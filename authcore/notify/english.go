@@ -10,6 +10,11 @@ func english() language {
 			"on": "on", "off": "off", "line": "Login with LINE", "phone": "Login with phone number", "quick": "Quick login", "passkey": "Passkeys",
 			"totp": "authenticator app", "recovery_codes": "recovery codes", "email": "e-mail address", "mobile": "mobile number",
 			"account_password": "the account password", "imap": "IMAP", "smtp": "SMTP", "pop3": "POP3", "caldav": "CalDAV", "carddav": "CardDAV", "web": "the web",
+			"app_added":           "an authenticator app was added",
+			"app_removed":         "the authenticator app was removed",
+			"recovery_codes_made": "new recovery codes were made, the old ones are void",
+			"recovery_code_used":  "a recovery code was used",
+			"recovery_codes_few":  "a recovery code was used, and few are left: make new ones",
 		},
 		kinds: map[Kind]wording{
 			AppPasswordCreated: {"A third-party app password was created",

@@ -10,6 +10,11 @@ func japanese() language {
 			"on": "オン", "off": "オフ", "line": "LINEでログイン", "phone": "電話番号でログイン", "quick": "かんたんログイン", "passkey": "パスキー",
 			"totp": "認証アプリ", "recovery_codes": "リカバリーコード", "email": "メールアドレス", "mobile": "携帯電話番号",
 			"account_password": "アカウントのパスワード", "imap": "IMAP", "smtp": "SMTP", "pop3": "POP3", "caldav": "CalDAV", "carddav": "CardDAV", "web": "ウェブ",
+			"app_added":           "認証アプリが追加されました",
+			"app_removed":         "認証アプリが削除されました",
+			"recovery_codes_made": "新しいリカバリーコードが作成され、以前のものは無効になりました",
+			"recovery_code_used":  "リカバリーコードが使用されました",
+			"recovery_codes_few":  "リカバリーコードが使用され、残りわずかです。新しいものを作成してください",
 		},
 		kinds: map[Kind]wording{
 			AppPasswordCreated: {"外部アプリパスワードが作成されました",

@@ -10,6 +10,11 @@ func korean() language {
 			"on": "켜짐", "off": "꺼짐", "line": "LINE으로 로그인", "phone": "전화번호로 로그인", "quick": "간편 로그인", "passkey": "패스키",
 			"totp": "인증 앱", "recovery_codes": "복구 코드", "email": "이메일 주소", "mobile": "휴대전화 번호",
 			"account_password": "계정 비밀번호", "imap": "IMAP", "smtp": "SMTP", "pop3": "POP3", "caldav": "CalDAV", "carddav": "CardDAV", "web": "웹",
+			"app_added":           "인증 앱이 추가되었습니다",
+			"app_removed":         "인증 앱이 삭제되었습니다",
+			"recovery_codes_made": "새 복구 코드가 생성되어 이전 코드는 무효입니다",
+			"recovery_code_used":  "복구 코드가 사용되었습니다",
+			"recovery_codes_few":  "복구 코드가 사용되어 얼마 남지 않았습니다. 새로 만드세요",
 		},
 		kinds: map[Kind]wording{
 			AppPasswordCreated: {"외부 앱 비밀번호가 생성되었습니다",
