@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
@@ -17,6 +18,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"latchkey/authcore"
+	"latchkey/authcore/member"
+	"latchkey/authcore/sample"
+	"latchkey/authcore/secret"
+	"latchkey/authcore/store"
+	"latchkey/configs"
+	"latchkey/policy"
 )
 
 // A wrong password for somebody and one for nobody take the same time: measured over sockets, with no hold that would hide
@@ -33,29 +42,104 @@ func pairsAndBound() (int, time.Duration) {
 	return 40, 4 * time.Millisecond
 }
 
-// timed is the stage of a timing drill: a hash that is cheap, and yet longer than what is measured.
-func timed(t *testing.T) *stage {
+// timed is the stage of a timing drill: a hash that is cheap, so that it hides nothing, codes for everybody, and so many
+// members that pairs can be measured.
+func timed(t *testing.T, pairs, hashKiB int) *stage {
 	s := bareStage(t)
+	o := startOutside(t)
+	notify := o.notify(s.write("mail", "mail secret\n", 0o600), s.write("sms", "sms secret\n", 0o600), s.write("sign", "sign secret\n", 0o600),
+		s.write("hook", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\n", 0o600))
 	s.configure(func(text string) string {
-		return strings.Replace(text, "hash_memory_kib: 1024", "hash_memory_kib: 8192", 1)
+		text = strings.Replace(text, "hash_memory_kib: 1024", "hash_memory_kib: "+itoa(hashKiB), 1)
+		return text + "sign_in: {codes: {per_address: 100, per_country: 1000000, per_channel: 1000000}}\n" + notify
 	})
 	s.seed()
+	s.addCrowd((pairs + codesEach - 1) / codesEach)
 	return s
+}
+
+// codesEach is how many codes are asked for one member or nobody: a member has ten a day, by all ways together.
+const codesEach = 5
+
+// addCrowd makes members with a contact and a linked number.
+func (s *stage) addCrowd(n int) {
+	s.t.Helper()
+	cfg, err := configs.Load(s.file)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	a := authcore.CommandActor("crowd")
+	work := storeWork{"crowd", func(ctx context.Context, w works, _ []string, _ io.Reader, _ io.Writer) error {
+		p, rev, err := w.core.Policy(ctx, a, sample.Old)
+		if err != nil {
+			return err
+		}
+		p.SignIn.Phone = policy.Allow
+		if _, err := w.core.SetPolicy(ctx, a, sample.Old, p, rev); err != nil {
+			return err
+		}
+		d, err := w.core.Domain(ctx, a, sample.Old)
+		if err != nil {
+			return err
+		}
+		for i := range n {
+			made, _, err := w.core.CreateMember(ctx, a, sample.Old, authcore.NewMember{Address: crowdLogin(i), Password: secret.New("one-of-many-" + itoa(i)),
+				Contacts: []member.Contact{{Kind: member.Email, Value: crowdLogin(i) + ".org"}}})
+			if err == nil {
+				err = linkNumber(ctx, w.db, d.Domain.ID, made.Member.ID, crowdNumber(i))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+	if err := inStore(s.t.Context(), cfg, program{err: io.Discard}, work, nil, nil, io.Discard); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func crowdLogin(i int) string  { return "crowd-" + itoa(i) + "@old.example" }
+func crowdNumber(i int) string { return fmt.Sprintf("+8190%08d", 10_000_000+i) }
+
+// linkNumber writes what proving a number by a code leaves.
+func linkNumber(ctx context.Context, db store.Records, d member.DomainID, id member.ID, number string) error {
+	c := member.Claims{Records: db, Now: time.Now}
+	if err := c.Take(ctx, member.ClaimPhone, number, d, id); err != nil {
+		return err
+	}
+	link := member.PutOp(member.PhoneLinkKey(d, id), member.PhoneLink{Number: number, Since: time.Now().UTC()}, 0)
+	if _, err := db.Apply(ctx, member.Partition(d), link); err != nil {
+		return err
+	}
+	return c.Confirm(ctx, member.ClaimPhone, number, d, id)
 }
 
 // surface is a place where somebody can guess.
 type surface struct {
 	name string
-	// try sends one wrong attempt over a connection of its own and answers how long the answer took.
+	// who are somebody and nobody in the i-th pair.
+	who func(i int) [2]string
+	// try sends one attempt over a connection of its own and answers how long the answer took.
 	try func(from net.Addr, login string) (time.Duration, error)
 }
 
 func (s *stage) surfaces() []surface {
-	l := []surface{{"sign-in", s.timeSignIn}}
+	one := func(int) [2]string { return [2]string{s.people["account"].Address, "nobody-at-all@old.example"} }
+	l := []surface{{"sign-in", one, s.timeSignIn}, {"forgotten password", ofCrowd, s.timeForgotten}, {"phone code", numbersOfCrowd, s.timePhone}}
 	for _, p := range stageDoors {
-		l = append(l, surface{p, func(from net.Addr, login string) (time.Duration, error) { return s.timeDoor(p, from, login) }})
+		l = append(l, surface{p, one, func(from net.Addr, login string) (time.Duration, error) { return s.timeDoor(p, from, login) }})
 	}
 	return l
+}
+
+// ofCrowd is one of many and a name that nobody has, codesEach times each.
+func ofCrowd(i int) [2]string {
+	return [2]string{crowdLogin(i / codesEach), "nobody-" + itoa(i/codesEach) + "@old.example"}
+}
+
+func numbersOfCrowd(i int) [2]string {
+	return [2]string{crowdNumber(i / codesEach), crowdNumber(i/codesEach + 50_000_000)}
 }
 
 // addresses are of 127.0.0.0/8, one after the other.
@@ -81,19 +165,31 @@ func (s *stage) dialFrom(listener string, from net.Addr) (*talk, error) {
 const neverRight = "never-the-right-1"
 
 func (s *stage) timeSignIn(from net.Addr, login string) (time.Duration, error) {
-	body, err := json.Marshal(map[string]string{"login": login, "password": neverRight})
+	return s.timeCall(from, "/sign-in", map[string]string{"login": login, "password": neverRight}, http.StatusUnauthorized)
+}
+
+func (s *stage) timeForgotten(from net.Addr, login string) (time.Duration, error) {
+	return s.timeCall(from, "/forgotten-password", map[string]string{"login": login, "channel": "email"}, http.StatusOK)
+}
+
+func (s *stage) timePhone(from net.Addr, number string) (time.Duration, error) {
+	return s.timeCall(from, "/sign-in/phone", map[string]string{"number": number}, http.StatusOK)
+}
+
+func (s *stage) timeCall(from net.Addr, path string, in any, want int) (time.Duration, error) {
+	body, err := json.Marshal(in)
 	if err != nil {
 		return 0, err
 	}
-	req, err := http.NewRequest("POST", "https://localhost/api/v1/sign-in", bytes.NewReader(body))
+	req, err := http.NewRequest("POST", "https://localhost/api/v1"+path, bytes.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	return s.timeHTTP("api", from, req)
+	return s.timeHTTP("api", from, req, want)
 }
 
-func (s *stage) timeHTTP(listener string, from net.Addr, req *http.Request) (time.Duration, error) {
+func (s *stage) timeHTTP(listener string, from net.Addr, req *http.Request, want int) (time.Duration, error) {
 	k, err := s.dialFrom(listener, from)
 	if err != nil {
 		return 0, err
@@ -109,7 +205,7 @@ func (s *stage) timeHTTP(listener string, from net.Addr, req *http.Request) (tim
 	}
 	took := time.Since(began)
 	_, _ = io.Copy(io.Discard, res.Body)
-	if res.Body.Close(); res.StatusCode != http.StatusUnauthorized {
+	if res.Body.Close(); res.StatusCode != want {
 		return 0, fmt.Errorf("%s answers %d", listener, res.StatusCode)
 	}
 	return took, nil
@@ -122,7 +218,7 @@ func (s *stage) timeDoor(protocol string, from net.Addr, login string) (time.Dur
 			return 0, err
 		}
 		req.SetBasicAuth(login, neverRight)
-		return s.timeHTTP("dav", from, req)
+		return s.timeHTTP("dav", from, req, http.StatusUnauthorized)
 	}
 	k, err := s.dialFrom(protocol, from)
 	if err != nil {
@@ -167,9 +263,9 @@ func (k *talk) guessAgain(protocol, login string) (began time.Time, answer strin
 // difference is the median of what somebody takes longer than nobody.
 func (s *stage) difference(t *testing.T, at surface, pairs int, from *addresses) time.Duration {
 	t.Helper()
-	logins := [2]string{s.people["account"].Address, "nobody-at-all@old.example"}
 	var d []time.Duration
 	for i := range pairs {
+		logins := at.who(i)
 		var took [2]time.Duration
 		for j := range took { // who comes first changes
 			who := (i + j) % 2
@@ -185,34 +281,38 @@ func (s *stage) difference(t *testing.T, at surface, pairs int, from *addresses)
 }
 
 func TestDrillTiming(t *testing.T) {
-	s, from := timed(t), &addresses{}
-	s.serve()
 	pairs, bound := pairsAndBound()
+	s, from := timed(t, pairs, 1024), &addresses{}
+	s.serve()
 	for _, at := range s.surfaces() {
 		d := s.difference(t, at, pairs, from)
-		t.Logf("%-8s somebody takes %v longer than nobody, by the median of %d pairs", at.name, d, pairs)
+		t.Logf("%-18s somebody takes %v longer than nobody, by the median of %d pairs", at.name, d, pairs)
 		if d.Abs() >= bound {
 			t.Errorf("%s: %v, want less than %v", at.name, d, bound)
 		}
 	}
 }
 
-// TestDrillTimingFindsALeak builds a server that does not hash for nobody, and asks that the drill sees it at every surface.
+// TestDrillTimingFindsALeak builds a server that does not hash for nobody and sends codes while somebody waits, and asks that the
+// drill sees it at every surface.
 func TestDrillTimingFindsALeak(t *testing.T) {
-	s, from := timed(t), &addresses{}
+	s, from := timed(t, leakyPairs, 8192), &addresses{}
 	leaky := start{args: []string{"serve", "-config", s.file}, sockets: s.sockets, binary: leakyBuild(t)}.begin(t)
 	leaky.says("latchkey serves")
 	_, bound := pairsAndBound()
 	for _, at := range s.surfaces() {
-		d := s.difference(t, at, 20, from)
-		t.Logf("%-8s leaks %v", at.name, d)
+		d := s.difference(t, at, leakyPairs, from)
+		t.Logf("%-18s leaks %v", at.name, d)
 		if d.Abs() < bound {
 			t.Errorf("%s: a server that leaks differs by %v: the drill would not see it", at.name, d)
 		}
 	}
 }
 
-// leakyBuild is the program without the hash that nobody costs, out of a copy of the module.
+// leakyPairs are fewer: a leak is not small.
+const leakyPairs = 20
+
+// leakyBuild is the program with these leaks, out of a copy of the module.
 func leakyBuild(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -229,7 +329,9 @@ func leakyBuild(t *testing.T) string {
 		}
 	}
 	run(root, "git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t '"+dir+"' 2>/dev/null || true")
-	run(dir, "git apply '"+filepath.Join(root, "testdata/mutations/dummy-hash.patch")+"'")
+	for _, p := range []string{"testdata/mutations/dummy-hash.patch", "cmd/latchkey/testdata/sends-meanwhile.patch"} {
+		run(dir, "git apply '"+filepath.Join(root, p)+"'")
+	}
 	run(dir, "go build -o leaky ./cmd/latchkey")
 	return filepath.Join(dir, "leaky")
 }
