@@ -64,7 +64,7 @@ func (c *Core) announce(d *member.Domain, a Actor, kind notify.Kind, name string
 	return append([]store.Op{announcementOp(n, 0)}, c.hook(d.Name, "", notify.Event{Kind: kind, At: now, From: n.From, Name: name})...)
 }
 
-// announceWays announces each way that a policy opens. One that it closes is announced to nobody.
+// announceWays announces each way that a policy opens and the installation has. One that it closes is announced to nobody.
 func (c *Core) announceWays(d *member.Domain, a Actor, old, next policy.SignIn) (ops []store.Op) {
 	ways := []string{policy.WayLINE, policy.WayPhone, policy.WayQuick, policy.WayPasskey}
 	for name := range next.OIDC {
@@ -72,11 +72,23 @@ func (c *Core) announceWays(d *member.Domain, a Actor, old, next policy.SignIn) 
 	}
 	slices.Sort(ways[4:])
 	for _, way := range ways {
-		if next.Allows(way) && !old.Allows(way) {
+		if next.Allows(way) && !old.Allows(way) && c.has(way) {
 			ops = append(ops, c.announce(d, a, notify.WayAllowed, way)...)
 		}
 	}
 	return ops
+}
+
+// has says whether the installation can do what a way needs: members are told of nothing that is not there.
+func (c *Core) has(way string) bool {
+	switch {
+	case ofProvider(way):
+		return c.providerBy(way) != nil
+	case way == policy.WayPhone:
+		return c.canSend(notify.BySMS)
+	default:
+		return c.o.Party != nil
+	}
 }
 
 // offerTwoStep tells those whom the policy alone asked for 2-step verification that it is their choice now.

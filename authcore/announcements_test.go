@@ -14,7 +14,9 @@ import (
 	"latchkey/authcore/authtest"
 	"latchkey/authcore/member"
 	"latchkey/authcore/notify"
+	"latchkey/authcore/oidc"
 	"latchkey/authcore/sample"
+	"latchkey/authcore/secret"
 	"latchkey/authcore/store"
 	"latchkey/authcore/store/memory"
 	"latchkey/authcore/store/storetest"
@@ -29,7 +31,33 @@ func (taken) Send(context.Context, notify.Outgoing) error { return nil }
 // delivering lets Run send and announce.
 func delivering(o *authcore.Options) {
 	o.KeepOutbox = false
-	o.Senders = map[notify.Channel]notify.Sender{notify.ByEmail: taken{}}
+	o.Senders = map[notify.Channel]notify.Sender{notify.ByEmail: taken{}, notify.BySMS: taken{}}
+	o.Providers = providers
+}
+
+// providers are LINE and one more, which nobody asks anything.
+func providers() (l []*oidc.Provider) {
+	for name, kind := range map[string]oidc.Kind{"line": oidc.LINE, "corp": oidc.OpenID} {
+		p, err := oidc.NewProvider(oidc.Settings{Name: name, Kind: kind, Issuer: "https://" + name + ".example", ClientID: "id",
+			ClientSecret: secret.New("hush"), RedirectURL: "https://mail.example/"})
+		if err != nil {
+			panic(err) // the settings stand above
+		}
+		l = append(l, p)
+	}
+	return l
+}
+
+// What the installation cannot do is announced to nobody, whatever a policy allows.
+func TestWaysThatAreNotThereAreNotAnnounced(t *testing.T) {
+	s := newStage(t, func(o *authcore.Options) { o.Senders, o.Providers, o.Party = nil, nil, nil })
+	s.policy(t, sample.Old, func(p *policy.Policy) {
+		p.SignIn.LINE, p.SignIn.Phone, p.SignIn.Quick, p.SignIn.Passkey = policy.Allow, policy.Allow, policy.Allow, policy.Allow
+		p.SignIn.OIDC = map[string]policy.Way{"corp": policy.Allow}
+	})
+	if l := s.announced(t, sample.Old); len(l) != 0 {
+		t.Errorf("%+v", l)
+	}
 }
 
 func (s *stage) announced(t testing.TB, domain string) []authcore.Announcement {
@@ -142,7 +170,7 @@ func TestAnnouncementToAHundredThousand(t *testing.T) {
 		members = 2_000
 	}
 	records := memory.NewRecords(memory.Options{})
-	s := newStage(t, func(o *authcore.Options) { o.Records, o.Senders = records, nil })
+	s := newStage(t, func(o *authcore.Options) { o.Records, o.Senders, o.Providers = records, nil, providers })
 	d := s.domain(t, sample.Old).ID
 	for i := 0; i < members; i += 100 {
 		var ops []store.Op
