@@ -233,7 +233,7 @@ func (c *Core) passkey(ctx context.Context, client Client, again *Actor, ticket 
 	if err != nil {
 		return SignInResult{}, c.refuseProof(ctx, q, err)
 	}
-	return c.admit(ctx, client, q, policy.WayPasskey, p.Name, firstFactor{factor: signin.Passkey, credential: p.ID, again: again})
+	return c.admit(ctx, client, q, policy.WayPasskey, firstFactor{factor: signin.Passkey, credential: p.ID, called: p.Name, again: again})
 }
 
 // assertPasskey checks an answer against the passkeys of s.member, and answers which it was. more is written with the use.

@@ -2,7 +2,9 @@ package authcore_test
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -541,6 +543,46 @@ func TestPasskeyAsSecondStep(t *testing.T) {
 	}
 	if err := s.DeletePasskeyOf(t.Context(), authtest.Operator(), s.address("account"), l[0].ID); err != nil {
 		t.Errorf("by an administrator: %v", err)
+	}
+}
+
+// Every entry of a sign-in says by its name what was used, those of the steps that follow too.
+func TestSignInsNameTheirCredential(t *testing.T) {
+	s := newStage(t, nil)
+	k, d := s.withPasskey(t, "account"), s.registered(t, "account")
+	finger := newAuthenticator()
+	if err := d.biometric(t, s.Actor(t, "account"), finger); err != nil {
+		t.Fatal(err)
+	}
+	for name, by := range map[string]func() (authcore.SignInResult, error){
+		"PIN":        func() (authcore.SignInResult, error) { return d.signIn(t, rightPIN) },
+		"biometrics": func() (authcore.SignInResult, error) { return d.byBiometric(t, finger) },
+		"passkey":    func() (authcore.SignInResult, error) { return s.byPasskey(t, k) },
+	} {
+		if r, err := by(); err != nil || r.State != authcore.SignedIn {
+			t.Fatalf("%s: %q, %v", name, r.State, err)
+		}
+	}
+	s.policy(t, sample.Old, func(p *policy.Policy) { p.SignIn.TwoStep = policy.TwoStepRequired })
+	step, err := d.signIn(t, rightPIN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began, err := s.SignInPasskeyStep(t.Context(), authtest.Client(), step.Ticket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := s.passStep(t, step.Ticket, k.get(t, began.Options)); err != nil || r.State != authcore.SignedIn {
+		t.Fatalf("%q, %v", r.State, err)
+	}
+	got := map[string]int{}
+	for _, e := range s.entries(t, sample.Old, func(e audit.Entry) bool { return e.Action == audit.SignIn && e.Credential != "" }) {
+		got[strings.Join([]string{e.Kind, e.Name, e.Reason, e.Detail}, " ")]++
+	}
+	want := map[string]int{"quick_pin Phone allowed ": 1, "quick_biometric Phone allowed ": 1, "passkey Laptop allowed ": 1,
+		"quick_pin Phone two_step_required ": 1, "quick_pin Phone allowed passkey": 1}
+	if !maps.Equal(got, want) {
+		t.Errorf("audit %v, want %v", got, want)
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 type firstFactor struct {
 	factor     signin.Factor
 	credential string // id of the device, passkey or link, for the audit
+	called     string // its name
 	domain     member.DomainID
 	member     member.ID
 	epochs     member.Epochs  // under which it was proven: a change since then voids the rest
@@ -35,7 +36,8 @@ type firstFactor struct {
 // here, and nothing else may open a session.
 func (c *Core) proved(ctx context.Context, client Client, f firstFactor) (SignInResult, error) {
 	u := &underway{ticket: ticket{
-		Domain: f.domain, Member: f.member, Began: f.epochs, Epochs: f.epochs, Bound: c.bound(client), Factor: f.factor, Credential: f.credential, Borrowed: f.borrowed,
+		Domain: f.domain, Member: f.member, Began: f.epochs, Epochs: f.epochs, Bound: c.bound(client), Factor: f.factor, Borrowed: f.borrowed,
+		Credential: f.credential, Called: f.called,
 	}}
 	if f.trial != nil {
 		u.Name = f.trial.print
@@ -101,7 +103,7 @@ func (c *Core) stepEntry(u *underway, client Client, reason string) audit.Entry 
 	if u.Again != "" {
 		e.Action = audit.Reauthenticate
 	}
-	e.Reason, e.Kind, e.Credential, e.Detail = reason, factorKind(u.Factor), u.Credential, string(u.Method)
+	e.Reason, e.Kind, e.Credential, e.Name, e.Detail = reason, factorKind(u.Factor), u.Credential, u.Called, string(u.Method)
 	if u.Done.Trusted {
 		e.Detail = "trusted_browser"
 	}

@@ -224,7 +224,7 @@ func (c *Core) provedAt(ctx context.Context, client Client, u account, again *Ac
 		return SignInResult{}, c.refuseProvider(ctx, client, *held, way, deny(WayDenied, ""))
 	}
 	return c.proved(ctx, client, firstFactor{factor: signin.Factor(way), domain: held.Domain, member: held.Member, epochs: epochs, again: again,
-		credential: u.provider.Name()})
+		credential: u.provider.Name(), called: u.provider.Name()})
 }
 
 // offered leaves out the ways of providers that are not configured, whatever policies allow.

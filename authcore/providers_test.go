@@ -129,6 +129,15 @@ func TestLinkAndSignInWithAProvider(t *testing.T) {
 		t.Errorf("another member links what was freed: %v", err)
 	}
 	s.told(t, map[audit.Action]int{audit.LinkCreate: 3, audit.LinkDelete: 1})
+	named := map[string]int{}
+	for _, e := range s.entries(t) {
+		if e.Action == audit.SignIn && e.Reason == "allowed" && e.Credential == e.Name {
+			named[e.Kind+" "+e.Name]++
+		}
+	}
+	if named["line line"] != 1 || named["oidc.corp corp"] != 1 {
+		t.Errorf("sign-ins by their links: %v", named)
+	}
 	s.keptNothing(t, "canary", "@provider.test")
 }
 

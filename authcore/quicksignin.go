@@ -128,7 +128,7 @@ func (c *Core) quickPIN(ctx context.Context, client Client, again *Actor, sent Q
 	if err != nil || v.Reason != Allowed {
 		return SignInResult{}, c.refused(ctx, q, v, err)
 	}
-	return c.admit(ctx, client, q, policy.WayQuick, dev.Name, firstFactor{factor: signin.QuickPIN, credential: dev.ID, again: again})
+	return c.admit(ctx, client, q, policy.WayQuick, firstFactor{factor: signin.QuickPIN, credential: dev.ID, called: dev.Name, again: again})
 }
 
 func (c *Core) refused(ctx context.Context, q *keyed, d Decision, err error) error {
@@ -152,8 +152,8 @@ func (c *Core) findDevice(ctx context.Context, client Client, again *Actor, devi
 	return q, r.Find(device, q.epochs.Member), nil
 }
 
-// admit goes on after a proof: if the way is open to the member, the sign-in's next step. name is what he calls the key.
-func (c *Core) admit(ctx context.Context, client Client, q *keyed, way, name string, f firstFactor) (SignInResult, error) {
+// admit goes on after a proof: if the way is open to the member, the sign-in's next step.
+func (c *Core) admit(ctx context.Context, client Client, q *keyed, way string, f firstFactor) (SignInResult, error) {
 	f.domain, f.member, f.epochs, f.trial = q.domain, q.member, q.epochs, q.trial
 	tenant, err := c.dir.TenantByID(ctx, q.domain)
 	if err != nil {
@@ -170,7 +170,7 @@ func (c *Core) admit(ctx context.Context, client Client, q *keyed, way, name str
 		return c.proved(ctx, client, f)
 	}
 	entry := c.webEntry(p.Member, client, audit.SignIn)
-	entry.Reason, entry.Kind, entry.Credential, entry.Name = string(WayDenied), way, f.credential, name
+	entry.Reason, entry.Kind, entry.Credential, entry.Name = string(WayDenied), way, f.credential, f.called
 	if err := c.apply(ctx, q.domain, audit.Op(entry)); err != nil {
 		return SignInResult{}, err
 	}
@@ -327,7 +327,7 @@ func (c *Core) quickBiometric(ctx context.Context, client Client, again *Actor, 
 	if err != nil {
 		return SignInResult{}, c.refuseProof(ctx, q, err)
 	}
-	return c.admit(ctx, client, q, policy.WayQuick, dev.Name, firstFactor{factor: signin.QuickBiometric, credential: dev.ID, again: again})
+	return c.admit(ctx, client, q, policy.WayQuick, firstFactor{factor: signin.QuickBiometric, credential: dev.ID, called: dev.Name, again: again})
 }
 
 // biometricNow is a device's credential as it is, and how it is kept after a use.

@@ -33,6 +33,7 @@ type ticket struct {
 	Bound      string          `json:"bound"`  // to the browser or device that began
 	Factor     signin.Factor   `json:"factor"`
 	Credential string          `json:"credential,omitempty"` // of the factor
+	Called     string          `json:"called,omitempty"`     // the credential's name
 	Done       signin.Progress `json:"done"`
 	Method     signin.Method   `json:"method,omitempty"`   // that passed the second step
 	Name       string          `json:"name,omitempty"`     // print of the name that was typed: whose source is forgiven in the end
