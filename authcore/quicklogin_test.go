@@ -503,6 +503,11 @@ func TestWhatRegistrationsOutlive(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, badLogin},
+		{"a new password after a forgotten one", func(t *testing.T, s *stage) {
+			if err := s.setForgotten(t, s.forgets(t, "account").reset(t, "account", member.Email, mailed), nextPassword); err != nil {
+				t.Fatal(err)
+			}
+		}, badLogin},
 		{"signing out everywhere", func(t *testing.T, s *stage) {
 			if _, err := s.SignOutEverywhere(t.Context(), authtest.Operator(), s.address("account")); err != nil {
 				t.Fatal(err)
@@ -544,6 +549,10 @@ func TestWhatRegistrationsOutlive(t *testing.T) {
 			r, err := d.signIn(t, rightPIN)
 			if c.want == "" && (err != nil || r.State != authcore.SignedIn) || c.want != "" && (!denied(err, c.want) || !r.Token.Empty()) {
 				t.Errorf("%q, %v, want %q", r.State, err, c.want)
+			}
+			l, err := s.QuickDevicesOf(t.Context(), authtest.Operator(), s.address("account"))
+			if err != nil && !denied(err, authcore.NotFound) || (c.want == badLogin) != (len(l) == 0) {
+				t.Errorf("listed: %+v, %v", l, err)
 			}
 		})
 	}

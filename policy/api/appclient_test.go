@@ -15,6 +15,8 @@ import (
 
 	"latchkey/authcore"
 	"latchkey/authcore/authtest"
+	"latchkey/authcore/member"
+	"latchkey/authcore/sample"
 	"latchkey/policy"
 )
 
@@ -178,6 +180,33 @@ func TestAppByPIN(t *testing.T) {
 	}
 	h.call(t, r.text("token"), "DELETE", "/me/quick-devices/"+a.id, nil).is(204)
 	a.signIn(t, "283947").is(401, "bad_credentials")
+}
+
+// A password that somebody else had may have registered a device: both ways to a new one end them all.
+func TestNewPasswordsEndTheApp(t *testing.T) {
+	t.Parallel()
+	for name, by := range map[string]func(t *testing.T, h *house, address string){
+		"after a forgotten one": func(t *testing.T, h *house, address string) {
+			h.contactsOf(t, address, []member.Contact{{Kind: member.Mobile, Value: phoneNumber}})
+			p := &phoneApp{h: h}
+			p.forgot(t, address, "sms", func() string { return h.Code(t, sample.Old, phoneNumber) })
+			p.set(t, "another-word-2").is(204)
+		},
+		"by an administrator": func(t *testing.T, h *house, address string) {
+			h.call(t, h.token(t, "admin"), "POST", "/members/"+address+"/reset-password", nil).is(200)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := open(t, nil)
+			h.ways(t, policy.Allow)
+			a := h.newApp(t)
+			a.register(t, h.token(t, "account"), "283947").is(201)
+			a.signIn(t, "283947").is(200)
+			by(t, h, h.People["account"].Address)
+			a.signIn(t, "283947").is(401, "bad_credentials")
+		})
+	}
 }
 
 func TestAppThatIsNotKnown(t *testing.T) {
