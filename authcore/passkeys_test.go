@@ -2,6 +2,7 @@ package authcore_test
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -531,7 +532,9 @@ func TestPasskeyAsSecondStep(t *testing.T) {
 	if _, err := s.passStep(t, one, answer); !denied(err, authcore.TicketInvalid) {
 		t.Errorf("again: %v", err)
 	}
-	if r, err := s.byPasskey(t, k); err == nil || !r.Token.Empty() {
+	r, err = s.byPasskey(t, k)
+	var d *authcore.Denial
+	if !errors.As(err, &d) || d.Reason != authcore.TwoStepMethodMissing || !strings.Contains(d.Detail, "another way: password") || !r.Token.Empty() {
 		t.Errorf("a passkey is both steps: %q, %v", r.State, err)
 	}
 	l, err := s.Passkeys(t.Context(), a)
