@@ -2,6 +2,7 @@ package authcore_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -148,6 +149,27 @@ func TestUpgradeIsPartOfTheSettling(t *testing.T) {
 	s.fail(nil)
 	if got := s.try(t, address, foreignRight); got != authcore.Allowed {
 		t.Errorf("once the store works again: %q", got)
+	}
+}
+
+// A request for a change that meets a right password does not make it a wrong one.
+func TestRightPasswordStaysRightWhileItsRecordChanges(t *testing.T) {
+	s := newStage(t, nil)
+	must := true
+	s.fail(func(_ string, ops []store.Op) storetest.Fault {
+		if slices.ContainsFunc(ops, func(o store.Op) bool { return strings.HasPrefix(o.Name, "password/") }) {
+			s.fail(nil)
+			if _, err := s.UpdateMember(t.Context(), authtest.Operator(), s.address("account"), authcore.MemberChange{MustChange: &must}, 0); err != nil {
+				t.Error(err)
+			}
+		}
+		return storetest.NoFault
+	})
+	if got := s.try(t, s.address("account"), s.account("account")); got != authcore.PasswordChangeRequired {
+		t.Errorf("got %q", got)
+	}
+	if l := s.all(t, sample.Old, "failures/"+string(s.MemberID(t, s.address("account")))); len(l) != 0 {
+		t.Errorf("counted as a failure: %s", l[0].Value)
 	}
 }
 

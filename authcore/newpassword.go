@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"latchkey/authcore/lockout"
@@ -44,7 +45,7 @@ func (c *Core) newPassword(ctx context.Context, d member.DomainID, p member.Pers
 	}
 	prepared, ok := password.Prepare(typed)
 	if !ok {
-		return setting{}, rulesBroken([]policy.Rule{policy.NotAllowed})
+		return setting{}, rulesBroken(unprepared(t.Policy.Password, p, typed.Reveal()))
 	}
 	old, rev, err := cache.ReadDirect[password.Record](ctx, c.o.Records, password.Key(d, p.ID))
 	if err != nil {
@@ -106,11 +107,7 @@ func (c *Core) nextPassword(slot *password.Slot, old *password.Record, prepared 
 
 // refused names every rule that a new password of p breaks, those on the passwords before it too, whatever else is wrong.
 func refused(slot *password.Slot, rules policy.Password, p member.Person, old *password.Record, prepared secret.String) error {
-	var names []string
-	if p.Member != nil {
-		names = p.Member.Addresses
-	}
-	broken := rules.Check(prepared.Reveal(), names...)
+	broken := rules.Check(prepared.Reveal(), loginNames(p)...)
 	for _, hash := range old.Last(rules.NoReuseOfLast) {
 		same, err := slot.Verify(hash, prepared)
 		if err != nil {
@@ -134,6 +131,24 @@ func refused(slot *password.Slot, rules policy.Password, p member.Person, old *p
 		return rulesBroken(broken)
 	}
 	return nil
+}
+
+// unprepared names the rules that a text breaks which cannot be a password at all.
+func unprepared(rules policy.Password, p member.Person, typed string) []policy.Rule {
+	broken := rules.Check(typed, loginNames(p)...)
+	if typed == "" || slices.Contains(broken, policy.TooLong) || slices.Contains(broken, policy.NotAllowed) {
+		return broken
+	}
+	broken = append(broken, policy.NotAllowed)
+	slices.SortFunc(broken, func(a, b policy.Rule) int { return slices.Index(policy.Rules(), a) - slices.Index(policy.Rules(), b) })
+	return broken
+}
+
+func loginNames(p member.Person) []string {
+	if p.Member == nil {
+		return nil
+	}
+	return p.Member.Addresses
 }
 
 func rulesBroken(rules []policy.Rule) error {

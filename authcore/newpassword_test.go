@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +79,26 @@ func TestReuseOfTheLast(t *testing.T) {
 			t.Errorf("the sixth last: got %v", got)
 		}
 	})
+}
+
+// What cannot be prepared breaks rules like any other, and every one of them is told.
+func TestEveryRuleIsToldOfWhatCannotBeAPassword(t *testing.T) {
+	s := newStage(t, nil)
+	p := s.setter(t, "account")
+	for name, c := range map[string]struct {
+		next string
+		want []string
+	}{
+		"nothing":              {"", []string{"too_short", "needs_letter", "needs_digit"}},
+		"far too long":         {strings.Repeat("a1b2", 150), []string{"too_long"}},
+		"a control character":  {"ab\x00", []string{"too_short", "needs_digit", "character_not_allowed"}},
+		"an unassigned one":    {"ab\u0378", []string{"too_short", "needs_digit", "character_not_allowed"}},
+		"beside a common word": {"account\x07", []string{"needs_digit", "character_not_allowed", "contains_login_name"}},
+	} {
+		if got := p.set(t, c.next); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
 }
 
 func TestReuseIsToldBesideEveryOtherRule(t *testing.T) {

@@ -55,6 +55,9 @@ func (c *Core) flushRekeys(ctx context.Context) {
 
 // writeRekey writes one unless it was deleted or keyed anew meanwhile. No epoch rises: it is the same app password.
 func (c *Core) writeRekey(ctx context.Context, k usedPassword, to apppass.Keyed) error {
+	if to.KeyID != c.o.Keys.CurrentMAC() {
+		return nil // there was another rotation: nothing may come to hang on a key that can be dropped
+	}
 	key := apppass.Key(k.domain, k.member)
 	for range settleTries {
 		apps, rev, err := cache.ReadDirect[apppass.Record](ctx, c.o.Records, key)

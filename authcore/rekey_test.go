@@ -140,3 +140,22 @@ func TestRotationCountsNoRepeatAnew(t *testing.T) {
 		}
 	})
 }
+
+// A second rotation before the writing leaves the app password where it is: the key between may be dropped already.
+func TestAppPasswordsAreNotKeyedUnderAnOldKey(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *stage) {
+		const state = "app-only"
+		was := s.rotate(t)
+		s.open(t, "imap", s.address(state), s.app(state))
+		between := s.rotate(t)
+		time.Sleep(time.Minute)
+		if r := s.apps(t, state); r.Items[0].KeyID != was {
+			t.Errorf("stands under %s, want %s; between was %s", r.Items[0].KeyID, was, between)
+		}
+		s.open(t, "imap", s.address(state), s.app(state))
+		time.Sleep(time.Minute)
+		if r := s.apps(t, state); r.Items[0].KeyID != s.Keys.CurrentMAC() {
+			t.Errorf("not keyed anew at the next use")
+		}
+	})
+}

@@ -204,11 +204,11 @@ func (c *Core) settle(ctx context.Context, s *settling, right bool) (verdict, er
 		if !held {
 			return verdict{}, errLeaseLost
 		}
-		was := s.accountRevision
+		was := s.account
 		if err := c.load(ctx, s); err != nil {
 			return verdict{}, err
 		}
-		if right && (!s.counts || s.accountRevision != was) {
+		if right && (!s.counts || s.account.Epoch != was.Epoch) {
 			right = false // suspended, deleted or another password since: what was right is not any more
 		}
 	}

@@ -48,6 +48,9 @@ func (p Params) withDefaults() Params {
 	return p
 }
 
+// work is how much memory is filled in all: what the time of a hash goes by.
+func (p Params) work() uint64 { return uint64(p.MemoryKiB) * uint64(p.Time) }
+
 // ErrBusy: all slots are taken and the queue is full. Tell the client to come again; nothing was verified.
 var ErrBusy = errors.New("password hashing is busy")
 
@@ -133,11 +136,11 @@ func (s *Slot) HashRandom(prepared secret.String) string {
 
 // Again hashes a verified password anew where its hash is not what Hash makes now: of another server, of a random
 // password, or of other parameters. It answers nothing where the old one is good, or the password was wrong. Hashes whose
-// cost is not ours cost one of ours beside, right or wrong, so that they never answer faster than an unknown name.
+// cost is unknown or below ours cost one of ours beside, right or wrong, so that they never answer faster than an unknown name.
 func (s *Slot) Again(hash string, prepared secret.String, right bool) string {
 	p, _, _, err := decode(hash)
-	ours := err == nil && p != quick()
-	if p == s.h.params || ours && !right {
+	dearer := err == nil && p.work() >= s.h.params.work()
+	if p == s.h.params || dearer && !right {
 		return ""
 	}
 	if next := s.Hash(prepared); right {

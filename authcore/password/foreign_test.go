@@ -64,6 +64,7 @@ func TestAgain(t *testing.T) {
 	p := secret.New("correct horse 1")
 	own := s.Hash(p)
 	older := slotOf(t, Params{MemoryKiB: 256, Time: 2}).Hash(p)
+	cheaper := slotOf(t, Params{MemoryKiB: 32, Time: 2}).Hash(p)
 	bcrypt, _ := ParseHash(foreign()[0].hash)
 	for _, c := range []struct {
 		name, hash  string
@@ -74,6 +75,8 @@ func TestAgain(t *testing.T) {
 		{"own, wrong", own, false, false, 0},
 		{"of older parameters, right", older, true, true, 1},
 		{"of older parameters, wrong", older, false, false, 0},
+		{"of cheaper parameters, right", cheaper, true, true, 1},
+		{"of cheaper parameters, wrong", cheaper, false, false, 1},
 		{"another server's, right", bcrypt, true, true, 1},
 		{"another server's, wrong", bcrypt, false, false, 1},
 		{"of a random password, right", s.HashRandom(p), true, true, 1},

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"time"
 
 	"latchkey/authcore/secret"
+	"latchkey/authcore/store"
 	"latchkey/authcore/store/backup"
 	"latchkey/authcore/store/sqlite"
 	"latchkey/configs"
@@ -106,12 +108,32 @@ func verified(f *os.File, progress io.Writer, path string) error {
 
 // backupWork streams a consistent snapshot.
 func backupWork(ctx context.Context, w works, _ []string, _ io.Reader, out io.Writer) error {
-	used, _, err := readUsedKeys(ctx, w.db)
+	entries, used, stop, err := beginSnapshot(ctx, w, w.db.Snapshot(ctx))
 	if err != nil {
 		return err
 	}
-	_, err = backup.Write(ctx, out, backup.Header{Store: w.db.ID(), Created: time.Now(), Keys: used.IDs}, w.db.Snapshot(ctx), backup.WriteOptions{Gzip: true})
+	defer stop()
+	_, err = backup.Write(ctx, out, backup.Header{Store: w.db.ID(), Created: time.Now(), Keys: used.IDs}, entries, backup.WriteOptions{Gzip: true})
 	return err
+}
+
+// beginSnapshot takes the first step of a snapshot, with which it stands still, and reads which keys it needs before
+// anybody can change them: a key that is rotated in between would be missing in the header.
+func beginSnapshot(ctx context.Context, w works, snapshot iter.Seq2[store.Entry, error]) (iter.Seq2[store.Entry, error], usedKeys, func(), error) {
+	w.turn.Lock()
+	defer w.turn.Unlock()
+	next, stop := iter.Pull2(snapshot)
+	first, firstErr, more := next()
+	used, _, err := readUsedKeys(ctx, w.db)
+	if err != nil {
+		stop()
+		return nil, usedKeys{}, nil, err
+	}
+	return func(yield func(store.Entry, error) bool) {
+		for e, err, ok := first, firstErr, more; ok && yield(e, err); {
+			e, err, ok = next()
+		}
+	}, used, stop, nil
 }
 
 func restoreCommand(ctx context.Context, p program, args []string) error {

@@ -1,13 +1,19 @@
 package main
 
 import (
+	"bytes"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"latchkey/authcore/store"
+	"latchkey/configs"
 )
 
 // keyIDs answers the ids of a kind in the order of the list, and what the list says.
@@ -56,6 +62,54 @@ func TestKeysRotate(t *testing.T) {
 			t.Errorf("all that was refused left:\n%s", list)
 		}
 	})
+}
+
+// A key that is rotated when the snapshot begins is named by the backup that needs it.
+func TestBackupNamesTheKeysOfItsSnapshot(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	cfg, err := configs.Load(s.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &house{log: slog.New(slog.DiscardHandler)}
+	if err := h.openStore(t.Context(), cfg, waysOut{keep: true}); err != nil {
+		t.Fatal(err)
+	}
+	defer h.db.Close()
+	w, ctx := h.works(), t.Context()
+	next, err := w.keys.Rotated(time.Now(), true, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, used, stop, err := beginSnapshot(ctx, w, func(yield func(store.Entry, error) bool) {
+		if err := noteKeys(ctx, w.db, next); err != nil {
+			t.Error(err)
+		}
+		w.db.Snapshot(ctx)(yield)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	if !slices.Contains(used.IDs, next.CurrentMAC()) {
+		t.Errorf("the header names %v, and not %s", used.IDs, next.CurrentMAC())
+	}
+	n, found := 0, false
+	for e, err := range entries {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+		found = found || bytes.Contains(e.Record.Value, []byte(next.CurrentMAC()))
+	}
+	all := 0
+	for range w.db.Snapshot(ctx) {
+		all++
+	}
+	if n != all || !found {
+		t.Errorf("%d entries of %d, the noted key among them: %v", n, all, found)
+	}
 }
 
 // Beside a running server: app passwords go over to the new key as they are used, then the old one can go; no program
