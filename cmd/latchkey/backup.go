@@ -102,7 +102,7 @@ func verified(f *os.File, progress io.Writer, path string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(progress, "%s: %d records of %d domains, %d bytes, verified; it needs the server keys %v, which it does not hold\n", path, n.Records, max(0, n.Partitions-1), n.Bytes, h.Keys)
+	fmt.Fprintf(progress, "%s: %d records, %d bytes, verified; it needs the server keys %v, which it does not hold\n", path, n.Records, n.Bytes, h.Keys)
 	return nil
 }
 
@@ -208,7 +208,7 @@ func restoreInto(ctx context.Context, db *sqlite.DB, p program, f io.ReadSeeker,
 	if err = errors.Join(err, db.Close()); err != nil {
 		return err
 	}
-	fmt.Fprintf(p.out, "Restored %d records of %d domains.\n", n.Records, max(0, n.Partitions-1))
+	fmt.Fprintf(p.out, "Restored %d records.\n", n.Records)
 	return nil
 }
 
