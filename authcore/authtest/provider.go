@@ -48,7 +48,10 @@ type Provider struct {
 	grants map[string]grant
 }
 
-type grant struct{ subject, nonce, challenge, redirect string }
+type grant struct {
+	subject, nonce, challenge, redirect string
+	timed                               bool // the token is to say when the user was asked
+}
 
 // RedirectURL is where the provider sends browsers back to.
 const RedirectURL = "https://latchkey.test/back"
@@ -126,7 +129,8 @@ func (p *Provider) Authorize(t testing.TB, address, subject string) authcore.Pro
 	defer p.Unlock()
 	code := "canary-code-" + rand.Text()
 	p.Issued = append(p.Issued, code)
-	p.grants[code] = grant{subject: subject, nonce: q.Get("nonce"), challenge: q.Get("code_challenge"), redirect: q.Get("redirect_uri")}
+	p.grants[code] = grant{subject: subject, nonce: q.Get("nonce"), challenge: q.Get("code_challenge"), redirect: q.Get("redirect_uri"),
+		timed: q.Has("max_age")}
 	return authcore.ProviderAnswer{State: secret.New(q.Get("state")), Code: secret.New(code)}
 }
 
@@ -197,6 +201,9 @@ func (p *Provider) signed(g grant) string {
 	now := time.Now()
 	claims := map[string]any{"iss": p.URL, "aud": p.ClientID, "sub": g.subject, "nonce": g.nonce, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
 		"email": "canary-email@provider.test", "name": "Canary Name", "picture": "https://provider.test/canary.png"}
+	if g.timed {
+		claims["auth_time"] = now.Unix()
+	}
 	if p.Claims != nil {
 		p.Claims(claims)
 		maps.DeleteFunc(claims, func(_ string, v any) bool { return v == nil })

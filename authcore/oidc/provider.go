@@ -111,7 +111,9 @@ func (p *Provider) Begin(ctx context.Context, anew bool) (string, Attempt, error
 	o := []oauth2.AuthCodeOption{oidc.Nonce(a.Nonce), oauth2.S256ChallengeOption(a.Verifier)}
 	if anew {
 		a.Since = p.s.Now().UTC()
-		o = append(o, oauth2.SetAuthURLParam("prompt", "login")) // OpenID Connect Core 1.0 section 3.1.2.1
+		// OpenID Connect Core 1.0 section 3.1.2.1: max_age makes the token say when the user was asked. Without that we would
+		// have to believe the browser, where whoever sits at it can take both out of the address.
+		o = append(o, oauth2.SetAuthURLParam("prompt", "login"), oauth2.SetAuthURLParam("max_age", "0"))
 	}
 	return p.config(d).AuthCodeURL(a.State, o...), a, nil
 }

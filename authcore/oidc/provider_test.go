@@ -164,7 +164,8 @@ func attacks(t *testing.T) map[string]func(p *authtest.Provider) func(*oidc.Atte
 			p.Document = func(d map[string]any) { d["authorization_response_iss_parameter_supported"] = true }
 			return nil
 		},
-		"a user who was not asked anew": claim("auth_time", time.Now().Add(-time.Hour).Unix()),
+		"a user who was not asked anew":         claim("auth_time", time.Now().Add(-time.Hour).Unix()),
+		"not a word of when its user was asked": claim("auth_time", nil), // whoever sits at the browser took the question out of the address
 		"the token endpoint redirects": func(p *authtest.Provider) func(*oidc.Attempt, *oidc.Answer) {
 			p.Serve = func(w http.ResponseWriter, q *http.Request, rest http.HandlerFunc) {
 				if q.URL.Path == "/token" {

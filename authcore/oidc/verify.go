@@ -41,8 +41,8 @@ func (p *Provider) verify(ctx context.Context, d *document, a Attempt, t *oauth2
 // judge looks at what go-oidc leaves to its caller. The access token is used for nothing, so its hash is not looked at.
 func (p *Provider) judge(id *oidc.IDToken, a Attempt) error {
 	var more struct {
-		Party    string `json:"azp"`
-		AuthTime int64  `json:"auth_time"`
+		Party    string  `json:"azp"`
+		AuthTime float64 `json:"auth_time"` // RFC 7519 section 2: fractions are allowed
 	}
 	if err := id.Claims(&more); err != nil {
 		return refused("id_token: its claims are not of their types")
@@ -55,7 +55,9 @@ func (p *Provider) judge(id *oidc.IDToken, a Attempt) error {
 		return refused("id_token: issued at %v, in the future", id.IssuedAt.UTC())
 	case a.Nonce == "" || subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(a.Nonce)) != 1:
 		return refused("id_token: another nonce")
-	case !a.Since.IsZero() && more.AuthTime != 0 && time.Unix(more.AuthTime, 0).Before(a.Since.Add(-leeway)):
+	case !a.Since.IsZero() && more.AuthTime == 0:
+		return refused("id_token: no auth_time, which max_age asks for")
+	case !a.Since.IsZero() && time.Unix(int64(more.AuthTime), 0).Before(a.Since.Add(-leeway)):
 		return refused("id_token: the provider did not ask its user anew")
 	case !goodSubject(id.Subject):
 		return refused("id_token: a subject of %d bytes", len(id.Subject))
