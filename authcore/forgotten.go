@@ -2,7 +2,7 @@ package authcore
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"slices"
 
 	"latchkey/authcore/audit"
@@ -155,45 +155,64 @@ func (c *Core) SetForgottenPassword(ctx context.Context, client Client, tk, newP
 	if err != nil {
 		return err
 	}
-	p, epochs, err := c.resetter(ctx, t)
-	if err != nil {
+	r := &reset{asked: t, typed: newPassword, deleteApps: deleteApps}
+	if err := c.judgeReset(ctx, r); err != nil {
 		return err
-	}
-	if epochs != t.Epochs {
-		return deny(TicketInvalid, "")
-	}
-	set, err := c.newPassword(ctx, t.Domain, p, newPassword, wishes{resetBy: t.Contact.Kind})
-	if err != nil {
-		return err
-	}
-	if !set.follows(epochs.Credential) {
-		return deny(TicketInvalid, "")
 	}
 	if err := c.takeAsked(ctx, tk); err != nil {
 		return err
 	}
-	entry := c.webEntry(p.Member, client, audit.PasswordForgotten)
-	entry.Detail = t.Contact.Kind
-	ops := append(set.ops, unchanged(member.Key(t.Domain, t.Member), p.Revision), audit.Op(entry))
-	ops = append(ops, c.notice(p.Member, notify.Event{Kind: notify.PasswordChanged, At: c.now(), From: client.From()})...)
-	tokens, err := c.withoutTokens(ctx, t.Domain, t.Member)
+	return c.retry(func() error { return c.writeReset(ctx, client, r) }, func() error { return c.judgeReset(ctx, r) })
+}
+
+// reset is a forgotten password on its way.
+type reset struct {
+	asked
+	typed      secret.String
+	deleteApps bool
+	person     member.Person
+	set        setting
+}
+
+// judgeReset asks whether the new password may be set, now: nothing ended what the code proved, and no rule is broken.
+func (c *Core) judgeReset(ctx context.Context, r *reset) error {
+	p, epochs, err := c.resetter(ctx, r.asked)
+	if err != nil {
+		return err
+	}
+	if epochs != r.Epochs {
+		return deny(TicketInvalid, "")
+	}
+	r.person = p
+	if r.set, err = c.newPassword(ctx, r.Domain, p, r.typed, wishes{resetBy: r.Contact.Kind}); err != nil {
+		return err
+	}
+	if !r.set.follows(epochs.Credential) {
+		return deny(TicketInvalid, "")
+	}
+	return nil
+}
+
+// writeReset writes it over the member's record as it was judged.
+func (c *Core) writeReset(ctx context.Context, client Client, r *reset) error {
+	entry := c.webEntry(r.person.Member, client, audit.PasswordForgotten)
+	entry.Detail = r.Contact.Kind
+	ops := append(r.set.ops, unchanged(member.Key(r.Domain, r.Member), r.person.Revision), audit.Op(entry))
+	ops = append(ops, c.notice(r.person.Member, notify.Event{Kind: notify.PasswordChanged, At: c.now(), From: client.From()})...)
+	tokens, err := c.withoutTokens(ctx, r.Domain, r.Member)
 	if err != nil {
 		return err
 	}
 	ops = append(ops, tokens...)
-	if deleteApps {
-		apps, err := c.withoutApps(ctx, t.Domain, t.Member)
+	if r.deleteApps {
+		apps, err := c.withoutApps(ctx, r.Domain, r.Member)
 		if err != nil {
 			return err
 		}
 		ops = append(ops, apps...)
 	}
-	err = c.revoke(ctx, Revocation{Domain: t.Domain, Member: t.Member}, ops...)
-	if errors.Is(err, store.ErrConflict) {
-		return deny(TicketInvalid, "")
-	}
-	if err != nil {
-		return broken("set password", err)
+	if err := c.revoke(ctx, Revocation{Domain: r.Domain, Member: r.Member}, ops...); err != nil {
+		return fmt.Errorf("set password: %w", err)
 	}
 	return nil
 }

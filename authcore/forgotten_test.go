@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"latchkey/authcore/secret"
 	"latchkey/authcore/signin"
 	"latchkey/authcore/store"
+	"latchkey/authcore/store/storetest"
 	"latchkey/policy"
 )
 
@@ -386,6 +388,34 @@ func TestForgottenPasswordUnderThePolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r := s.signIn(t, "expired", secretOf("long enough 1!")); r.State != authcore.SignedIn {
+		t.Errorf("state %q", r.State)
+	}
+}
+
+// Another change of the member at the very moment of the new password neither wins nor costs him his ticket.
+func TestForgottenPasswordBesideAnotherChange(t *testing.T) {
+	s := newStage(t, nil)
+	tk := s.forgets(t, "account").reset(t, "account", member.Email, mailed)
+	web := s.signIn(t, "account", s.People["account"].Account)
+	var once atomic.Bool
+	s.fail(func(_ string, ops []store.Op) storetest.Fault {
+		sets := slices.ContainsFunc(ops, func(o store.Op) bool { return strings.HasPrefix(o.Name, "password/") })
+		if sets && once.CompareAndSwap(false, true) {
+			if _, err := s.SetLanguage(t.Context(), web.Actor, "ja"); err != nil {
+				t.Error(err)
+			}
+		}
+		return storetest.NoFault
+	})
+	err := s.setForgotten(t, tk, nextPassword)
+	s.fail(nil)
+	if err != nil || !once.Load() {
+		t.Fatalf("%v, changed %v", err, once.Load())
+	}
+	if s.signedIn(t, web.Token) || s.profile(t, s.address("account")).Member.Language != "ja" {
+		t.Error("the session of before goes on, or the other change is lost")
+	}
+	if r := s.signIn(t, "account", secretOf(nextPassword)); r.State != authcore.SignedIn {
 		t.Errorf("state %q", r.State)
 	}
 }

@@ -119,4 +119,3 @@ func TestEndedSessionLinksNoProvider(t *testing.T) {
 		})
 	}
 }
-

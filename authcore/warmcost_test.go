@@ -41,7 +41,9 @@ func TestWhatIsInMemoryCostsTheSame(t *testing.T) {
 					return s.SignInPhoneMessage(t.Context(), app(), a.Ticket)
 				}},
 			"forgotten password": {s.address("account"), "nobody@old.example",
-				func(typed string) (authcore.Asked, error) { return s.ForgotPassword(t.Context(), app(), typed, member.Email) },
+				func(typed string) (authcore.Asked, error) {
+					return s.ForgotPassword(t.Context(), app(), typed, member.Email)
+				},
 				func(a authcore.Asked) error {
 					_, err := s.ForgotPasswordCode(t.Context(), app(), a.Ticket, secretOf("x"))
 					return err
