@@ -289,6 +289,33 @@ func TestForgottenAddress(t *testing.T) {
 	})
 }
 
+// A contact that a member changes himself is found from then on, and the one that went is not.
+func TestForgottenAddressFollowsOnesOwnContacts(t *testing.T) {
+	s := newStage(t, nil)
+	a := s.Actor(t, "account")
+	sent := func(to string) int {
+		t.Helper()
+		if err := s.ForgotAddress(t.Context(), app(), to); err != nil {
+			t.Fatal(err)
+		}
+		return len(s.found(t, sample.Old, to))
+	}
+	v := s.enters(t, a, authcore.ContactWish{Kind: member.Email, Value: "old@mail.example"})
+	v = s.enters(t, a, authcore.ContactWish{Kind: member.Email, Value: "new@mail.example", Replaces: v.Contacts[0].ContactID()})
+	if n := sent("new@mail.example"); n != 1 {
+		t.Errorf("by the new contact: %d messages", n)
+	}
+	if n := sent("old@mail.example"); n != 0 {
+		t.Errorf("by the old contact: %d messages", n)
+	}
+	if err := s.RemoveContact(t.Context(), a, v.Contacts[0].ContactID()); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := s.MembersOf(t.Context(), mail("new@mail.example")); err != nil || len(l) != 0 {
+		t.Errorf("by a contact that was removed: %v, %v", l, err)
+	}
+}
+
 // found are the messages to a contact that tell whose it is.
 func (s *stage) found(t testing.TB, domain, to string) []notify.Outgoing {
 	t.Helper()

@@ -3,6 +3,8 @@ package authcore_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -117,18 +119,56 @@ func TestAppCodeWindow(t *testing.T) {
 	}
 }
 
+// After a rotation an app's secret is sealed anew at its next right code, and only then; after that the old key may go.
 func TestAppIsSealedUnderTheCurrentKeyAtNextUse(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *stage) {
+		a := s.Actor(t, "account")
+		key := s.withApp(t, a)
+		sealedUnder := func() string {
+			l := s.all(t, sample.Old, "two-step/"+string(a.Member))
+			var m otp.Methods
+			if len(l) != 1 || json.Unmarshal(l[0].Value, &m) != nil || !m.HasApp() {
+				t.Fatalf("%d records: %v", len(l), values(l))
+			}
+			return m.App.Secret.KeyID
+		}
+		was := s.rotate(t)
+		time.Sleep(10 * time.Minute)
+		if err := s.second(t, a, signin.ByApp, "000000"); !denied(err, authcore.BadCode) || sealedUnder() != was {
+			t.Errorf("after a wrong code: %v, sealed under %s, want %s", err, sealedUnder(), was)
+		}
+		if err := s.second(t, a, signin.ByApp, s.codeNow(t, key, 0).Reveal()); err != nil || sealedUnder() != s.Keys.CurrentMAC() {
+			t.Errorf("after a right code: %v, sealed under %s, want %s", err, sealedUnder(), s.Keys.CurrentMAC())
+		}
+		less, err := s.Keys.Without(was, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Keys.Take(less)
+		time.Sleep(time.Minute)
+		if err := s.second(t, a, signin.ByApp, s.codeNow(t, key, 0).Reveal()); err != nil {
+			t.Errorf("without the old key: %v", err)
+		}
+	})
+}
+
+// A sealed secret opens for its member alone, and a code is that of RFC 6238 appendix B.
+func TestAppSecretBelongsToItsMember(t *testing.T) {
 	keys, err := secret.NewKeys(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	app := otp.Seal(keys, "d", "m", secret.New("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"), time.Now())
-	if _, err := app.Spend(keys, "d", "another", secret.New("1"), time.Now()); err == nil {
-		t.Error("it opens for another member")
-	}
-	code, err := otp.CodeAt(secret.New("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"), time.Unix(59, 0)) // RFC 6238 appendix B
+	key := secret.New("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")
+	app := otp.Seal(keys, "d", "m", key, time.Now())
+	code, err := otp.CodeAt(key, time.Unix(59, 0))
 	if err != nil || code.Reveal() != "287082" {
 		t.Errorf("the code of RFC 6238: %q, %v", code.Reveal(), err)
+	}
+	if _, err := app.Spend(keys, "d", "another", code, time.Unix(59, 0)); err == nil || errors.Is(err, otp.ErrWrong) {
+		t.Errorf("it opens for another member: %v", err)
+	}
+	if _, err := app.Spend(keys, "d", "m", code, time.Unix(59, 0)); err != nil {
+		t.Errorf("its own: %v", err)
 	}
 }
 

@@ -48,3 +48,23 @@ func FuzzParseMobile(f *testing.F) {
 		}
 	})
 }
+
+// Whatever is read as a contact is read again as itself, and is one contact however it was typed.
+func FuzzParseContact(f *testing.F) {
+	for _, seed := range []string{"Ann@MAIL.example", " ann@mail.example ", "ann+tag@bücher.example", "+81 90-1234-5678", "090-1234-5678", "a@b@c.example", "@", "\x00@x.example"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, typed string) {
+		k, err := ParseContact(typed, "JP")
+		if err != nil {
+			return
+		}
+		again, err := ParseContact(k.Value, "")
+		if err != nil || again != k || !again.Same(k) || again.Partition() != k.Partition() {
+			t.Errorf("%q is read as %+v, and that as %+v, %v", typed, k, again, err)
+		}
+		if (k.Kind == Email) != strings.Contains(k.Value, "@") || strings.TrimSpace(k.Value) != k.Value || k.Value == "" || len(k.Value) > maxContact {
+			t.Errorf("%q is read as %+v", typed, k)
+		}
+	})
+}
