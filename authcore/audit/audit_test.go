@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,6 +152,38 @@ func TestMergersOfTwoNodes(t *testing.T) {
 		}
 		if n != 100 {
 			t.Errorf("%d counted of 100", n)
+		}
+	})
+}
+
+// A store that is slower than the storm: the rounds do not meet in the record that all entries go to.
+func TestRoundsAreWrittenOneAfterTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := fresh()
+		var writing, most, writes atomic.Int64
+		m := &Merger{Records: &storetest.Faulty{Records: r, OnApply: func(string, []store.Op) storetest.Fault {
+			most.Store(max(most.Load(), writing.Add(1)))
+			time.Sleep(300 * time.Millisecond)
+			writing.Add(-1)
+			writes.Add(1)
+			return storetest.NoFault
+		}}}
+		const n = 100
+		var all sync.WaitGroup
+		for range n {
+			all.Go(func() {
+				if err := m.Add(t.Context(), "p", entry(noon, "ann"), "k", time.Minute); err != nil {
+					t.Error(err)
+				}
+			})
+			time.Sleep(10 * time.Millisecond)
+		}
+		all.Wait()
+		if l := list(t, r, Filter{}); len(l) != 1 || l[0].Count != n {
+			t.Errorf("%+v, want one entry that counts %d", l, n)
+		}
+		if most.Load() != 1 || writes.Load() > 10 {
+			t.Errorf("%d writes, %d at once, want few, one at a time", writes.Load(), most.Load())
 		}
 	})
 }

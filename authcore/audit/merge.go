@@ -14,13 +14,15 @@ import (
 
 // Merger writes attempts that may repeat: those with the same key within the same step of time are counted in one
 // record. The first caller of a round waits Gather for others and writes for all, so that a storm costs a few writes;
-// every caller hears only when its own entry is durable.
+// every caller hears only when its own entry is durable. A round takes entries until the one before it is written: two at
+// once would meet in the same records.
 type Merger struct {
 	Records store.Records
 	Gather  time.Duration // 0: DefaultGather
 
 	mu    sync.Mutex
 	round *round             // that still takes entries; guarded by mu
+	last  *round             // that was closed last; guarded by mu
 	steps map[store.Key]step // records that equal entries go to; guarded by mu
 }
 
@@ -102,7 +104,7 @@ func (m *Merger) record(partition string, at time.Time, key string, every time.D
 	return store.Key{Partition: partition, Name: s.name}
 }
 
-// lead closes the round after Gather and writes it, whatever becomes of the leader's own client.
+// lead closes the round after Gather and after the one before, and writes it, whatever becomes of the leader's own client.
 func (m *Merger) lead(ctx context.Context, r *round) {
 	gather := m.Gather
 	if gather <= 0 {
@@ -110,7 +112,13 @@ func (m *Merger) lead(ctx context.Context, r *round) {
 	}
 	time.Sleep(gather)
 	m.mu.Lock()
-	m.round = nil
+	last := m.last
+	m.mu.Unlock()
+	if last != nil { // there is no later one: the next is led when this is closed
+		<-last.done
+	}
+	m.mu.Lock()
+	m.round, m.last = nil, r
 	m.mu.Unlock()
 	wctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeFor)
 	defer cancel()
