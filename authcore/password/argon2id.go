@@ -56,22 +56,25 @@ var ErrBusy = errors.New("password hashing is busy")
 
 // Hasher owns the slots.
 type Hasher struct {
-	params Params
-	slots  chan struct{}
-	queue  chan struct{} // those who hold a slot and those who wait for one
-	dummy  string
-	hashes atomic.Int64
+	params   Params
+	memories *memories
+	slots    chan struct{}
+	queue    chan struct{} // those who hold a slot and those who wait for one
+	dummy    string
+	hashes   atomic.Int64
 }
 
 // QueuePerSlot bounds who waits for a slot: at about 40 ms a hash the last in the queue waits a second and a half.
 const QueuePerSlot = 40
 
-// NewHasher makes a Hasher with as many slots as there are processors when slots is 0.
+// NewHasher makes a Hasher. With slots 0 there is one slot less than there are processors, and one at least: a hash keeps a
+// processor busy for as long as thousands of other steps take, and who has nothing to hash must not queue behind them.
 func NewHasher(p Params, slots int) *Hasher {
 	if slots <= 0 {
-		slots = runtime.GOMAXPROCS(0)
+		slots = max(1, runtime.GOMAXPROCS(0)-1)
 	}
-	h := &Hasher{params: p.withDefaults(), slots: make(chan struct{}, slots), queue: make(chan struct{}, slots*QueuePerSlot)}
+	p = p.withDefaults()
+	h := &Hasher{params: p, memories: newMemories(p), slots: make(chan struct{}, slots), queue: make(chan struct{}, slots*QueuePerSlot)}
 	var salt [saltBytes]byte
 	_, _ = rand.Read(salt[:])
 	var never [keyBytes]byte // no password is known that hashes to zeros
@@ -87,6 +90,9 @@ func (h *Hasher) InUse() (taken, waiting int) {
 	taken = len(h.slots)
 	return taken, max(0, len(h.queue)-taken)
 }
+
+// Full says that Acquire would answer ErrBusy: whoever asks first spares the steps before it.
+func (h *Hasher) Full() bool { return len(h.queue) == cap(h.queue) }
 
 // Slot is the right to compute hashes, one at a time, until Release.
 type Slot struct{ h *Hasher }
@@ -176,7 +182,10 @@ func (h *Hasher) key(p Params, prepared secret.String, salt []byte, n uint32) []
 	if p == h.params || p != quick() {
 		h.hashes.Add(1)
 	}
-	return argon2.IDKey([]byte(prepared.Reveal()), salt, p.Time, p.MemoryKiB, p.Threads, n)
+	if p == h.params {
+		return h.memories.key([]byte(prepared.Reveal()), salt, n)
+	}
+	return idKey(p, []byte(prepared.Reveal()), salt, n)
 }
 
 var b64 = base64.RawStdEncoding
