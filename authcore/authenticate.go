@@ -38,6 +38,7 @@ type trial struct {
 	sources         *lockout.Sources
 	accepts         policy.Accepts // what counts for this member; Nothing for a name that nobody has
 	onlyApps        bool           // no member of the domain may use the account password at a door
+	crowded         bool           // it has a place in the crowd
 	detail          string         // for the audit: a closed word more than the client is told
 }
 
@@ -46,6 +47,7 @@ type trial struct {
 // must be called once; DAV requests that belong to a standing session share its Decision and its end.
 func (c *Core) Authenticate(ctx context.Context, a Attempt) (Decision, error) {
 	t := c.begin(a)
+	defer c.crowd.leave(t)
 	d, err := c.decide(ctx, t)
 	if err != nil {
 		return Decision{Reason: Unavailable, RetryAfter: retryBroken}, err
@@ -101,6 +103,9 @@ func (c *Core) decide(ctx context.Context, t *trial) (Decision, error) {
 		if d.Reason != t.refusal().Reason {
 			return d, nil
 		}
+	}
+	if !c.crowd.enter(t) {
+		return t.noRoom(), nil
 	}
 	if t.onlyApps {
 		return Decision{Reason: AppPasswordRequired}, nil
@@ -197,6 +202,14 @@ func (t *trial) refusal() Decision {
 		return Decision{Reason: AppPasswordRequired}
 	}
 	return Decision{Reason: BadCredentials}
+}
+
+// crowdDetail marks in the audit who found no room in the crowd.
+const crowdDetail = "crowd"
+
+func (t *trial) noRoom() Decision {
+	t.detail = crowdDetail
+	return Decision{Reason: Throttled, RetryAfter: retryBroken}
 }
 
 // judgeApp says what a right app password is told.

@@ -78,6 +78,7 @@ type Core struct {
 	dir        *member.Directory
 	claims     *member.Claims
 	hasher     *password.Hasher
+	crowd      crowd
 	leases     *lockout.Leases
 	throttle   *lockout.Throttle
 	asks       *lockout.Asks

@@ -68,3 +68,12 @@ func (c *Core) MembersOf(ctx context.Context, k member.Contact) (l []string, err
 	}
 	return l, err
 }
+
+// HoldSlot takes a hash slot until free is called.
+func (c *Core) HoldSlot(ctx context.Context) (free func()) {
+	slot, err := c.hasher.Acquire(ctx)
+	if err != nil {
+		panic(err)
+	}
+	return slot.Release
+}

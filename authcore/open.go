@@ -130,7 +130,8 @@ func (c *Core) recordAllow(ctx context.Context, t *trial, d Decision) error {
 }
 
 // recordRefusal counts for the throttle and writes the audit entry, whatever becomes of the client. Equal refusals of an
-// hour are one record; those of names that nobody has are one for each source, door and minute.
+// hour are one record; those of names that nobody has are one for each source, door and minute; those for whom there was
+// no room are one for each domain, door and minute, for they come from everywhere.
 func (c *Core) recordRefusal(ctx context.Context, t *trial, d Decision) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleFor)
 	defer cancel()
@@ -144,7 +145,9 @@ func (c *Core) recordRefusal(ctx context.Context, t *trial, d Decision) error {
 		domain = t.tenant.Domain.ID
 		partition = member.Partition(domain)
 	}
-	if m := t.person.Member; m != nil {
+	if t.detail == crowdDetail {
+		e.From, e.Agent, key = "", "", []string{crowdDetail, t.a.Door}
+	} else if m := t.person.Member; m != nil {
 		e.Target, e.MemberID = m.Address(), string(m.ID)
 		if d.Reason != Throttled {
 			key, every = append(key, string(m.ID), e.Detail, t.secret.Reveal()), time.Hour

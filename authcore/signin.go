@@ -56,6 +56,7 @@ func (c *Core) SignIn(ctx context.Context, client Client, login string, sec secr
 // byPassword is the first factor that an account password is.
 func (c *Core) byPassword(ctx context.Context, client Client, login string, sec secret.String) (firstFactor, error) {
 	t := c.beginWeb(client, login, sec)
+	defer c.crowd.leave(t)
 	v, d, err := c.webVerify(ctx, t, client)
 	if err != nil {
 		return firstFactor{}, err
@@ -87,6 +88,9 @@ func (c *Core) webVerify(ctx context.Context, t *trial, client Client) (verdict,
 	}
 	if d, err := c.gate(ctx, t); err != nil || d.Reason != "" {
 		return verdict{}, d, err
+	}
+	if !c.crowd.enter(t) {
+		return verdict{}, t.noRoom(), nil
 	}
 	if t.tenant == nil {
 		return verdict{}, Decision{Reason: BadCredentials}, nil

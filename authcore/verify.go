@@ -51,6 +51,9 @@ func (c *Core) verify(ctx context.Context, k check) (verdict, error) {
 	if v, ok, err := c.verdictOf(ctx, k); ok || err != nil {
 		return v, err
 	}
+	if c.hasher.Full() { // who cannot be hashed costs the store nothing
+		return verdict{}, password.ErrBusy
+	}
 	d := k.tenant.Domain.ID
 	lease, err := c.leases.Take(ctx, member.Partition(d), c.leaseName(k), k.known)
 	if err != nil {
@@ -65,7 +68,7 @@ func (c *Core) verify(ctx context.Context, k check) (verdict, error) {
 	if wait > 0 {
 		return verdict{wait: wait}, nil
 	}
-	slot, err := c.hasher.Acquire(ctx)
+	slot, err := c.slotUnder(ctx, lease)
 	if err != nil {
 		return verdict{}, err
 	}
@@ -86,6 +89,13 @@ func (c *Core) verify(ctx context.Context, k check) (verdict, error) {
 		return verdict{}, err
 	}
 	return c.settle(wctx, s, right)
+}
+
+// slotUnder waits for a hash slot as long as the lease will outlast verify and settle.
+func (c *Core) slotUnder(ctx context.Context, lease *lockout.Lease) (*password.Slot, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, lease.Left()-settleFor, password.ErrBusy)
+	defer cancel()
+	return c.hasher.Acquire(ctx)
 }
 
 // leaseName is by member, so that aliases share it, and by name for names that nobody has. A member's is not keyed: it

@@ -12,7 +12,8 @@ import (
 )
 
 // A lease is a record, so that it holds between nodes and through a restart. Its time is longer than verify and settle
-// may take (5 s), so that it runs out only under a process that died.
+// may take (5 s), and whoever waits for a hash slot gives up while that much is Left, so that it runs out only under a
+// process that died.
 const (
 	LeaseFor  = 8 * time.Second
 	LeaseWait = 2 * time.Second
@@ -43,6 +44,7 @@ type Lease struct {
 	l        *Leases
 	key      store.Key
 	revision int64
+	until    time.Time
 	settled  bool
 }
 
@@ -81,8 +83,9 @@ func (l *Leases) Take(ctx context.Context, partition, print string, known bool) 
 func (l *Leases) write(ctx context.Context, k store.Key) (*Lease, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeFor)
 	defer cancel()
-	rev, err := l.Records.Apply(ctx, k.Partition, store.Op{Kind: store.Put, Name: k.Name, Value: []byte("{}"), ExpiresAt: l.Now().Add(LeaseFor)})
-	return &Lease{l: l, key: k, revision: rev}, err
+	until := l.Now().Add(LeaseFor)
+	rev, err := l.Records.Apply(ctx, k.Partition, store.Op{Kind: store.Put, Name: k.Name, Value: []byte("{}"), ExpiresAt: until})
+	return &Lease{l: l, key: k, revision: rev, until: until}, err
 }
 
 // queue waits for the turn at k among those of this process.
@@ -146,6 +149,9 @@ func (l *Leases) next(k store.Key) {
 	close((*line)[0])
 	*line = (*line)[1:]
 }
+
+// Left is how long the lease will hold. What needs the lease to hold must not begin when less is left than it may take.
+func (l *Lease) Left() time.Duration { return l.until.Sub(l.l.Now()) }
 
 // Settle is the step that ends the lease inside the batch that settles; the batch conflicts when the lease was lost.
 func (l *Lease) Settle() store.Op {
