@@ -313,6 +313,25 @@ func (c *Core) SetPolicy(ctx context.Context, a Actor, name string, p policy.Pol
 	return rev, err
 }
 
+// InstallationAudit answers the entries that are of no domain: what was done to the installation's keys, and the attempts
+// of those whom no domain knows. They are the operators'.
+func (c *Core) InstallationAudit(ctx context.Context, a Actor, f audit.Filter, after string, limit int) ([]audit.Entry, string, error) {
+	if !a.may(readTenants, "", "", "") {
+		return nil, "", a.refusal(readTenants, "", "", "")
+	}
+	return audit.List(ctx, c.o.Records, member.Root, f, after, limit)
+}
+
+// RecordKeys puts into the installation's audit what a command is about to do to the server keys: word, and their ids.
+func (c *Core) RecordKeys(ctx context.Context, a Actor, word, ids string) error {
+	e := c.entry(a, target{}, audit.KeysRotate)
+	e.Door, e.Target, e.Detail = "", ids, word
+	if _, err := c.records.Apply(ctx, member.Root, audit.Op(e)); err != nil {
+		return broken("record a change of the server keys", err)
+	}
+	return nil
+}
+
 // Audit answers a domain's entries, newest first, and where to go on.
 func (c *Core) Audit(ctx context.Context, a Actor, name string, f audit.Filter, after string, limit int) ([]audit.Entry, string, error) {
 	t, err := c.domainFor(ctx, a, name, readDomain)

@@ -15,6 +15,7 @@ const (
 	ownSecurity     operation = iota + 1 // one's own account: password, app passwords, sessions, messages
 	readDomain                           // a domain, its policy, its audit
 	changeDomain                         // policy, doors, third_party
+	readTenants                          // what is of no domain: the installation's audit
 	changeTenant                         // create, close, created_at, upstreams
 	readMember                           // a member, his sessions and app passwords
 	changeMember                         // create, update, delete, suspend, lift, reset, sign out, delete app passwords
@@ -34,7 +35,7 @@ func (a Actor) entitled(op operation, domain member.DomainID, who member.ID, tar
 	switch op {
 	case ownSecurity, makeAppPassword, readSelf:
 		return own
-	case changeTenant, giveOperator:
+	case readTenants, changeTenant, giveOperator:
 		return a.Role == member.RoleOperator
 	case readDomain, changeDomain:
 		return a.Role == member.RoleOperator || a.Role == member.RoleAdministrator && a.Domain == domain
@@ -58,7 +59,7 @@ func (a Actor) scoped(op operation, domain member.DomainID, who member.ID, targe
 	switch op {
 	case readSelf:
 		return true
-	case readDomain, readMember:
+	case readTenants, readDomain, readMember:
 		return a.web.Has(session.Read) && a.web.Covers(domain)
 	case changeDomain, changeTenant, changeMember:
 		if target == member.RoleOperator && !a.web.Covers("") {

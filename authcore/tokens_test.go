@@ -61,6 +61,10 @@ func TestAPITokenEnds(t *testing.T) {
 			_, _, err := s.ResetPassword(t.Context(), authtest.Operator(), s.address("admin"), true)
 			return err
 		}, false},
+		"a forgotten password": {func(s *stage) error {
+			s.forgets(t, "admin")
+			return s.setForgotten(t, s.reset(t, "admin", member.Email, mailed), nextPassword)
+		}, false},
 		"sign-out everywhere": {func(s *stage) error {
 			_, err := s.SignOutEverywhere(t.Context(), authtest.Operator(), s.address("admin"))
 			return err

@@ -16,6 +16,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"latchkey/authcore"
 	"latchkey/authcore/member"
 	"latchkey/authcore/oidc"
 	"latchkey/authcore/secret"
@@ -107,6 +108,9 @@ func rotateKeys(ctx context.Context, w works, mac, sign bool, out io.Writer) err
 	if err != nil {
 		return err
 	}
+	if err := w.core.RecordKeys(ctx, authcore.CommandActor("keys"), "rotate", newKeys(w.keys, next)); err != nil {
+		return err
+	}
 	if err := next.Replace(w.keysFile); err != nil {
 		return err
 	}
@@ -124,6 +128,21 @@ func rotateKeys(ctx context.Context, w works, mac, sign bool, out io.Writer) err
 	return nil
 }
 
+// newKeys names those that are not among the old ones.
+func newKeys(old, next *secret.Keys) string {
+	had := map[string]bool{}
+	for _, k := range old.List(time.Now()) {
+		had[k.ID] = true
+	}
+	var ids []string
+	for _, k := range next.List(time.Now()) {
+		if !had[k.ID] {
+			ids = append(ids, k.ID)
+		}
+	}
+	return strings.Join(ids, " ")
+}
+
 // dropKey takes a key away on which nothing hangs.
 func dropKey(ctx context.Context, w works, id string, out io.Writer) error {
 	less, err := w.keys.Without(id, time.Now())
@@ -136,6 +155,9 @@ func dropKey(ctx context.Context, w works, id string, out io.Writer) error {
 	}
 	if hang := used[id]; len(hang) > 0 {
 		return fmt.Errorf("%s is needed: %s hang on it", id, hang)
+	}
+	if err := w.core.RecordKeys(ctx, authcore.CommandActor("keys"), "drop", id); err != nil {
+		return err
 	}
 	if err := forgetKey(ctx, w.db, id); err != nil {
 		return err

@@ -16,16 +16,24 @@ import (
 func (s service) audit(k *api.Kit) {
 	text := func() *huma.MediaType { return &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}} }
 	page := &huma.MediaType{Schema: api.Schema[api.List[audit.Entry]](k)}
-	api.SignedIn(k, api.Operation{ID: "list-audit", Method: http.MethodGet, Path: "/domains/{domain}/audit", Tag: domainTag, Long: true,
-		Summary: "Who did what and who tried to sign in, newest first; as csv or jsonl: all that the filters select",
-		Answers: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
+	answers := func() map[string]*huma.Response {
+		return map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
 			"application/json": page, "text/csv": text(), "application/jsonl": text(),
-		}}},
-	}, s.listAudit)
+		}}}
+	}
+	api.SignedIn(k, api.Operation{ID: "list-audit", Method: http.MethodGet, Path: "/domains/{domain}/audit", Tag: domainTag, Long: true,
+		Summary: "Who did what and who tried to sign in, newest first; as csv or jsonl: all that the filters select", Answers: answers()}, s.listAudit)
+	api.SignedIn(k, api.Operation{ID: "list-installation-audit", Method: http.MethodGet, Path: "/audit", Tag: domainTag, Long: true,
+		Summary: "The same of what is of no domain: changes of the server keys, attempts of those whom no domain knows", Answers: answers()}, s.listInstallationAudit)
 }
 
-type auditQuery struct {
+type domainAudit struct {
 	OnDomain
+	AuditQuery
+}
+
+// AuditQuery selects entries. It is exported because huma looks into exported fields alone.
+type AuditQuery struct {
 	api.Page
 	Actions []string  `query:"action" maxItems:"50" doc:"Any of these"`
 	Reasons []string  `query:"reason" maxItems:"50" doc:"Any of these"`
@@ -38,7 +46,7 @@ type auditQuery struct {
 }
 
 // filter makes a Filter of the query. A member is found by his address as long as it is his.
-func (s service) filter(ctx context.Context, a authcore.Actor, in *auditQuery) (audit.Filter, error) {
+func (s service) filter(ctx context.Context, a authcore.Actor, in *AuditQuery) (audit.Filter, error) {
 	f := audit.Filter{Reasons: in.Reasons, Member: in.Member, Text: strings.ToLower(in.Text), Door: in.Door, From: in.From, To: in.To}
 	for _, action := range in.Actions {
 		f.Actions = append(f.Actions, audit.Action(action))
@@ -54,14 +62,28 @@ func (s service) filter(ctx context.Context, a authcore.Actor, in *auditQuery) (
 	return f, nil
 }
 
-func (s service) listAudit(ctx context.Context, a authcore.Actor, in *auditQuery) (*api.Stream, error) {
+func (s service) listAudit(ctx context.Context, a authcore.Actor, in *domainAudit) (*api.Stream, error) {
+	f, err := s.filter(ctx, a, &in.AuditQuery)
+	if err != nil {
+		return nil, err
+	}
+	return in.answer(ctx, func(after string, limit int) ([]audit.Entry, string, error) {
+		return s.core.Audit(ctx, a, in.Domain, f, after, limit)
+	})
+}
+
+func (s service) listInstallationAudit(ctx context.Context, a authcore.Actor, in *AuditQuery) (*api.Stream, error) {
 	f, err := s.filter(ctx, a, in)
 	if err != nil {
 		return nil, err
 	}
-	more := func(after string, limit int) ([]audit.Entry, string, error) {
-		return s.core.Audit(ctx, a, in.Domain, f, after, limit)
-	}
+	return in.answer(ctx, func(after string, limit int) ([]audit.Entry, string, error) {
+		return s.core.InstallationAudit(ctx, a, f, after, limit)
+	})
+}
+
+// answer writes a page, or all of them, in the form that is asked for.
+func (in *AuditQuery) answer(ctx context.Context, more func(after string, limit int) ([]audit.Entry, string, error)) (*api.Stream, error) {
 	switch in.Format {
 	case "csv":
 		return export(ctx, more, "text/csv; charset=utf-8; header=present", newCSV) // RFC 4180 section 3
