@@ -302,20 +302,26 @@ func (b *Outbox) visit(ctx context.Context, q queue, after string) (next string,
 	}
 	now := b.o.Now()
 	begun := 0
+	var lost []error
+	defer func() { b.lost(q, lost) }()
 	for _, rec := range recs {
 		w, err := readWaiting(rec)
-		if err != nil {
-			b.o.Log.Error("a message in the outbox cannot be read", "error", err)
+		if err == nil && w.Next.After(now) && w.Until.After(now) {
+			due = sooner(due, w.Next)
 			continue
 		}
-		if w.Next.After(now) && w.Until.After(now) {
-			due = sooner(due, w.Next)
+		var o Outgoing
+		if err == nil {
+			o, err = w.open(b.o.Keys, rec.Name)
+		}
+		if err != nil {
+			lost = append(lost, err) // it is gone with its time, and no reason to come again
 			continue
 		}
 		if begun == perVisit {
 			return after, now, nil
 		}
-		ok, err := b.begin(ctx, q, rec, w)
+		ok, err := b.begin(ctx, q, rec, w, o)
 		if err != nil {
 			return after, due, err
 		}
@@ -334,6 +340,13 @@ func (b *Outbox) visit(ctx context.Context, q queue, after string) (next string,
 	return "", due, nil
 }
 
+// lost logs once a visit that messages cannot be read: a record is broken, or its key is gone.
+func (b *Outbox) lost(q queue, l []error) {
+	if len(l) > 0 {
+		b.o.Log.Error("messages in the outbox cannot be read", "channel", q.channel.Word(), "messages", len(l), "error", l[0])
+	}
+}
+
 func sooner(a, b time.Time) time.Time {
 	if a.IsZero() || b.Before(a) {
 		return b
@@ -342,12 +355,7 @@ func sooner(a, b time.Time) time.Time {
 }
 
 // begin takes the lease of a message and sends it beside. It answers false when the channel has no room.
-func (b *Outbox) begin(ctx context.Context, q queue, rec store.Record, w waiting) (bool, error) {
-	o, err := w.open(b.o.Keys, rec.Name)
-	if err != nil {
-		b.o.Log.Error("a message in the outbox cannot be opened", "error", err)
-		return true, nil // it is gone with its time
-	}
+func (b *Outbox) begin(ctx context.Context, q queue, rec store.Record, w waiting, o Outgoing) (bool, error) {
 	if !w.Until.After(b.o.Now()) {
 		return true, b.giveUp(ctx, q, rec, o)
 	}

@@ -63,6 +63,7 @@ type bench struct {
 	mu       sync.Mutex
 	onApply  func(ops []store.Op) storetest.Fault
 	channels map[Channel]Sender
+	metrics  *Metrics // nil: nothing is counted
 }
 
 // inBubble runs f with simulated time.
@@ -73,17 +74,19 @@ func inBubble(t *testing.T, f func(t *testing.T, b *bench)) {
 			t.Fatal(err)
 		}
 		b := &bench{t: t, keys: keys, domains: []member.DomainID{"d"}, mail: &gate{}, sms: &gate{}}
-		b.records = &storetest.Faulty{Records: memory.NewRecords(memory.Options{}), OnApply: func(_ string, ops []store.Op) storetest.Fault {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			if b.onApply != nil {
-				return b.onApply(ops)
-			}
-			return storetest.NoFault
-		}}
+		b.records = &storetest.Faulty{Records: memory.NewRecords(memory.Options{}), OnApply: b.fault}
 		b.channels = map[Channel]Sender{ByEmail: b.mail, BySMS: b.sms}
 		f(t, b)
 	})
+}
+
+func (b *bench) fault(_ string, ops []store.Op) storetest.Fault {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.onApply != nil {
+		return b.onApply(ops)
+	}
+	return storetest.NoFault
 }
 
 func (b *bench) fail(f func(ops []store.Op) storetest.Fault) {
@@ -92,9 +95,11 @@ func (b *bench) fail(f func(ops []store.Op) storetest.Fault) {
 	b.onApply = f
 }
 
-func (b *bench) outbox() *Outbox {
-	return NewOutbox(OutboxOptions{
-		Records: b.records, Keys: b.keys, Senders: b.channels, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+func (b *bench) outbox() *Outbox { return NewOutbox(b.options(time.Now)) }
+
+func (b *bench) options(now func() time.Time) OutboxOptions {
+	return OutboxOptions{
+		Records: b.records, Keys: b.keys, Senders: b.channels, Now: now, Log: slog.New(slog.DiscardHandler), Metrics: b.metrics,
 		Domains: func(context.Context, string, int) ([]member.DomainID, string, error) { return b.domains, "", nil },
 		GaveUp: func(o Outgoing) []store.Op {
 			b.mu.Lock()
@@ -102,7 +107,7 @@ func (b *bench) outbox() *Outbox {
 			b.gaveUp = append(b.gaveUp, o)
 			return []store.Op{{Kind: store.Put, Name: "told/" + o.ID, Value: []byte("{}")}}
 		},
-	})
+	}
 }
 
 // runs one until the test or stop ends it; it has returned when stop returns.
