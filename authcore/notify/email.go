@@ -191,7 +191,7 @@ func (e *Email) submit(c *smtp.Client, o Outgoing, text []byte) error {
 		return fmt.Errorf("MAIL: %w", plain(err)) // says something of the server or of us
 	}
 	if err := c.Rcpt(o.To, nil); err != nil {
-		return fmt.Errorf("RCPT: %w", refusal(err))
+		return fmt.Errorf("RCPT: %w", ofReceiver(refusal(err)))
 	}
 	w, err := c.Data()
 	if err != nil {
@@ -215,13 +215,32 @@ func refusal(err error) error {
 	return plain(err)
 }
 
+// ofReceiver tells a full or unknown mailbox from a server that closes (RFC 5321 section 3.8: 421).
+func ofReceiver(err error) error {
+	var r replied
+	if errors.As(err, &r) && r.code >= 400 && r.code < 500 && r.code != 421 {
+		return fmt.Errorf("%w: %w", ErrNotNow, err)
+	}
+	return err
+}
+
 // plain keeps of a reply its codes: the text of many servers holds the address, and may hold anything.
 func plain(err error) error {
 	var s *smtp.SMTPError
 	if errors.As(err, &s) {
-		return fmt.Errorf("answered %d %d.%d.%d", s.Code, s.EnhancedCode[0], s.EnhancedCode[1], s.EnhancedCode[2])
+		return replied{s.Code, s.EnhancedCode}
 	}
 	return err
+}
+
+// replied is a reply without its text.
+type replied struct {
+	code     int
+	enhanced smtp.EnhancedCode
+}
+
+func (r replied) Error() string {
+	return fmt.Sprintf("answered %d %d.%d.%d", r.code, r.enhanced[0], r.enhanced[1], r.enhanced[2])
 }
 
 // bounded is a connection whose other side may say only so much.

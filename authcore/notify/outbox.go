@@ -397,7 +397,7 @@ func (b *Outbox) leave(c Channel, err error, told bool) {
 	l.ended++
 	switch {
 	case !told:
-	case err == nil, errors.Is(err, ErrRefused):
+	case err == nil, errors.Is(err, ErrRefused), errors.Is(err, ErrNotNow):
 		l.failed = 0
 	default:
 		if l.failed++; l.failed >= tripAfter {

@@ -56,6 +56,10 @@ type Sender interface {
 // and says nothing of the channel.
 var ErrRefused = errors.New("refused")
 
+// ErrNotNow in the error of a Sender: the other side is well, and this receiver cannot take the message now. It is tried
+// again like after a failure, and says nothing of the channel either.
+var ErrNotNow = errors.New("not now")
+
 // OutboxPrefix begins the names of messages that wait in a domain: then the channel, and the urgent before the rest.
 const OutboxPrefix = "outbox/"
 

@@ -115,11 +115,12 @@ func TestGatewayRecipes(t *testing.T) {
 				return err == nil && v.Get("To") == "+819012345678" && v.Get("Body") == text && v.Get("From") == "+15005550006" && u == "AC0" && p == "hush" && len(v) == 3
 			}},
 		{"Vonage", SMSOptions{Format: JSONBody, Body: `{"channel":"sms","message_type":"text","from":"Example","to":"{{.Digits}}","text":"{{.Text}}"}`,
-			Auth: BearerAuth, Secret: secret.New("hush"), SignSecret: secret.New("sign")},
+			Auth: BasicAuth, User: "abcd1234", Secret: secret.New("hush"), SignSecret: secret.New("sign")},
 			func(r *http.Request, body string) bool {
 				var v map[string]string
 				err := json.Unmarshal([]byte(body), &v)
-				return err == nil && v["to"] == "819012345678" && v["text"] == text && len(v) == 5 && r.Header.Get("Authorization") == "Bearer hush" &&
+				u, p, _ := r.BasicAuth()
+				return err == nil && v["to"] == "819012345678" && v["text"] == text && len(v) == 5 && u == "abcd1234" && p == "hush" &&
 					strings.HasPrefix(r.Header.Get(DefaultSignHeader), "t=")
 			}},
 	} {
