@@ -86,6 +86,9 @@ func (c *Core) act(ctx context.Context, a Actor, address string, action audit.Ac
 			return Profile{}, err
 		}
 	}
+	if action == audit.MemberDelete { // what he signed in with is nobody's business any more; restored, he is told anew
+		others = append(others, store.Op{Kind: store.Delete, Name: clientsKey(t.domain(), t.person.ID).Name, IfRevision: store.AnyRevision})
+	}
 	if err := c.changeMember(ctx, a, &t, action, change, others...); err != nil {
 		return Profile{}, err
 	}

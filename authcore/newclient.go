@@ -31,8 +31,9 @@ const (
 	maxKnownClients = 200 // of a member; the one that was not seen for longest is forgotten
 	maxToldClients  = 5   // messages to a member a day
 	clientSeenEvery = 7 * 24 * time.Hour
-	maxNewClients   = 10_000  // that wait to be looked at; the rest waits for its next sign-in
-	maxSeenClients  = 100_000 // in the memory of the process, about 10 MiB; then it begins anew
+	keepClients     = 180 * 24 * time.Hour // after the last sign-in that changed the list
+	maxNewClients   = 10_000               // that wait to be looked at; the rest waits for its next sign-in
+	maxSeenClients  = 100_000              // in the memory of the process, about 10 MiB; then it begins anew
 )
 
 func clientsKey(d member.DomainID, id member.ID) store.Key {
@@ -128,7 +129,7 @@ func (c *Core) lookAtClient(ctx context.Context, k client, at clientAt) error {
 		rec = &knownClients{}
 	}
 	p, err := c.dir.PersonByID(ctx, k.domain, k.member)
-	if err != nil || p.Member == nil {
+	if err != nil || p.Member == nil || p.Member.Status == member.Deleted {
 		return err
 	}
 	known, changed := rec.add(c.print("client", string(k.member), k.credential, k.door, k.network.String()), at.at)
@@ -143,7 +144,9 @@ func (c *Core) lookAtClient(ctx context.Context, k client, at clientAt) error {
 		}
 		told = c.notice(p.Member, notify.Event{Kind: notify.NewClient, At: at.at, From: at.from, Name: name, Door: k.door})
 	}
-	err = c.apply(ctx, k.domain, append(told, member.PutOp(key, rec, rev), unchanged(member.Key(k.domain, k.member), p.Revision))...)
+	keep := member.PutOp(key, rec, rev)
+	keep.ExpiresAt = at.at.Add(keepClients)
+	err = c.apply(ctx, k.domain, append(told, keep, unchanged(member.Key(k.domain, k.member), p.Revision))...)
 	if err != nil && !errors.Is(err, store.ErrConflict) {
 		return broken("write a new client", err)
 	}

@@ -39,7 +39,7 @@ type mailSession struct {
 }
 
 func (s *mailServer) NewSession(*smtp.Conn) (smtp.Session, error) { return &mailSession{s: s}, nil }
-func (m *mailSession) Mail(string, *smtp.MailOptions) error        { return nil }
+func (m *mailSession) Mail(string, *smtp.MailOptions) error       { return nil }
 func (m *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error {
 	m.to = to
 	m.s.mu.Lock()
@@ -98,7 +98,8 @@ func (s *stage) withMail(m *mailServer) {
 	})
 }
 
-func within(t *testing.T, what string, d time.Duration, ok func() bool) {
+// waitFor waits for what other processes do.
+func waitFor(t *testing.T, what string, d time.Duration, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(d); !ok(); {
 		if time.Now().After(end) {
@@ -153,7 +154,7 @@ func TestDrillKillBetweenSendingAndDeleting(t *testing.T) {
 		}
 		return l
 	}
-	within(t, "every message comes, and what was taken comes again", 3*time.Minute, func() bool {
+	waitFor(t, "every message comes, and what was taken comes again", 3*time.Minute, func() bool {
 		l, twice := attempts(), 0
 		for _, a := range l {
 			if len(a) > 1 {
@@ -254,7 +255,7 @@ func TestPeersMessageThroughPostfix(t *testing.T) {
 		c.Notify.Email = configs.Email{Address: p.Relay, TLS: "none", From: "Example <no-reply@new.example>"}
 	}) // an app password was made
 	var got string
-	within(t, "the message is in the mailbox", time.Minute, func() bool {
+	waitFor(t, "the message is in the mailbox", time.Minute, func() bool {
 		k, err := net.Dial("tcp", d.IMAP)
 		if err != nil {
 			t.Fatal(err)
