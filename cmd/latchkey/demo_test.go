@@ -4,9 +4,13 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -385,4 +389,64 @@ func TestPeersDemoCurl(t *testing.T) {
 			t.Errorf("the lines printed\n%s\nwant %q in it", out, want)
 		}
 	}
+}
+
+// A sign-in with 2-step verification walked by hand: the code is asked for, read in the demo's outbox, and let in by.
+func TestDemoOutbox(t *testing.T) {
+	t.Parallel()
+	d := startDemo(t)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: d.tls}, Timeout: patience}
+	defer client.CloseIdleConnections()
+	c := &apiClient{http: client, base: d.API + "/api/v1"}
+	read := func(query string) string {
+		res, err := client.Get(d.Ops + "/demo/outbox" + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		p, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode != http.StatusOK || res.Header.Get("Cache-Control") != "no-store" {
+			t.Fatalf("%d %v %v", res.StatusCode, res.Header, err)
+		}
+		return string(p)
+	}
+	for _, p := range d.People {
+		if p.State != "two-step" {
+			continue
+		}
+		var step struct{ State, Ticket string }
+		if status, err := c.do("POST", "/sign-in", map[string]string{"login": p.Address, "password": p.AccountPassword}, &step); err != nil || status != 200 || step.State != "two_step_required" {
+			t.Fatalf("%d %+v %v", status, step, err)
+		}
+		if status, err := c.do("POST", "/sign-in/two-step/send", map[string]string{"ticket": step.Ticket, "method": "email"}, nil); err != nil || status >= 300 {
+			t.Fatalf("send: %d %v", status, err)
+		}
+		var l struct {
+			Items []struct{ Kind, Channel, To, Text string }
+		}
+		waitFor(t, "the code is in the outbox", patience, func() bool {
+			if err := json.Unmarshal([]byte(read("?format=json")), &l); err != nil {
+				t.Fatal(err)
+			}
+			return slices.ContainsFunc(l.Items, func(i struct{ Kind, Channel, To, Text string }) bool { return i.Kind == "code" })
+		})
+		i := slices.IndexFunc(l.Items, func(i struct{ Kind, Channel, To, Text string }) bool { return i.Kind == "code" })
+		code := regexp.MustCompile(`\d{6}`).FindString(l.Items[i].Text)
+		if text := read("?to=" + url.QueryEscape(l.Items[i].To)); !strings.Contains(text, code) {
+			t.Errorf("as text: %q", text)
+		}
+		if text := read("?to=nobody"); !strings.HasPrefix(text, "Nothing was sent yet.") {
+			t.Errorf("to nobody: %q", text)
+		}
+		var in struct{ State, Token string }
+		if status, err := c.do("POST", "/sign-in/two-step", map[string]string{"ticket": step.Ticket, "method": "email", "code": code}, &in); err != nil || status != 200 || in.State != "signed_in" || in.Token == "" {
+			t.Errorf("%d %s %v", status, in.State, err)
+		}
+		d.stop()
+		if strings.Contains(d.err.String(), code) {
+			t.Error("the code stands in the log")
+		}
+		return
+	}
+	t.Fatal("nobody has 2-step verification on")
 }
