@@ -117,15 +117,3 @@ func TestKnownClientsAreForgotten(t *testing.T) {
 		}
 	})
 }
-
-// What is done to a member's methods is said in his language.
-func TestMethodsAreToldInTheMembersLanguage(t *testing.T) {
-	for _, language := range notify.Languages() {
-		for _, word := range []string{"app_added", "app_removed", "recovery_codes_made", "recovery_code_used", "recovery_codes_few"} {
-			m := notify.Event{Kind: notify.MethodChanged, Name: word, Address: "ann@example.org"}.Message(language)
-			if strings.Contains(m.Text, "_") || language != "en" && strings.Contains(m.Text, "app was") {
-				t.Errorf("%s %s: %s", language, word, m.Text)
-			}
-		}
-	}
-}

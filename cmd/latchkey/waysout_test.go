@@ -23,8 +23,8 @@ import (
 	"latchkey/proxy/peers"
 )
 
-// mailServer keeps what it takes, in the test's own process, so that it outlives each process of the server.
-type mailServer struct {
+// mailTaker keeps what it takes, in the test's own process, so that it outlives each process of the server.
+type mailTaker struct {
 	addr string
 
 	mu    sync.Mutex
@@ -33,14 +33,14 @@ type mailServer struct {
 	says  func(to string) error // to RCPT; guarded by mu
 }
 
-type mailSession struct {
-	s  *mailServer
+type mailTalk struct {
+	s  *mailTaker
 	to string
 }
 
-func (s *mailServer) NewSession(*smtp.Conn) (smtp.Session, error) { return &mailSession{s: s}, nil }
-func (m *mailSession) Mail(string, *smtp.MailOptions) error       { return nil }
-func (m *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error {
+func (s *mailTaker) NewSession(*smtp.Conn) (smtp.Session, error) { return &mailTalk{s: s}, nil }
+func (m *mailTalk) Mail(string, *smtp.MailOptions) error         { return nil }
+func (m *mailTalk) Rcpt(to string, _ *smtp.RcptOptions) error {
 	m.to = to
 	m.s.mu.Lock()
 	says := m.s.says
@@ -50,7 +50,7 @@ func (m *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error {
 	}
 	return nil
 }
-func (m *mailSession) Data(r io.Reader) error {
+func (m *mailTalk) Data(r io.Reader) error {
 	b, err := io.ReadAll(r)
 	m.s.mu.Lock()
 	if err == nil {
@@ -63,22 +63,22 @@ func (m *mailSession) Data(r io.Reader) error {
 	}
 	return err
 }
-func (m *mailSession) Reset()        {}
-func (m *mailSession) Logout() error { return nil }
+func (m *mailTalk) Reset()        {}
+func (m *mailTalk) Logout() error { return nil }
 
-func (s *mailServer) all() []string {
+func (s *mailTaker) all() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.got)
 }
 
-func startMail(t *testing.T) *mailServer {
+func startMail(t *testing.T) *mailTaker {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &mailServer{addr: ln.Addr().String()}
+	m := &mailTaker{addr: ln.Addr().String()}
 	s := smtp.NewServer(m)
 	s.ErrorLog = quiet{}
 	done := make(chan struct{})
@@ -92,7 +92,7 @@ type quiet struct{}
 func (quiet) Printf(string, ...any) {}
 func (quiet) Println(...any)        {}
 
-func (s *stage) withMail(m *mailServer) {
+func (s *stage) withMail(m *mailTaker) {
 	s.configure(func(c string) string {
 		return c + fmt.Sprintf("notify: {email: {address: '%s', tls: none, from: 'Example <no-reply@example.org>'}}\n", m.addr)
 	})
