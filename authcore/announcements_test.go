@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -209,15 +210,14 @@ func TestAnnouncementToAHundredThousand(t *testing.T) {
 	}
 	for _, kind := range []storetest.Fault{storetest.FailAfter, storetest.FailBefore} { // and every batch of that process fails from there on
 		begun := s.announced(t, sample.Old)[0].Done
-		dying := false
-		run(func(n authcore.Announcement) bool { return n.Done > begun && dying }, another(func([]store.Op) storetest.Fault {
+		var dying atomic.Bool
+		run(func(n authcore.Announcement) bool { return n.Done > begun && dying.Load() }, another(func([]store.Op) storetest.Fault {
 			if n := s.announced(t, sample.Old)[0]; n.Done < begun+members/5 {
 				return storetest.NoFault
 			}
-			if dying {
+			if dying.Swap(true) {
 				return storetest.FailBefore
 			}
-			dying = true
 			return kind
 		}))
 	}
