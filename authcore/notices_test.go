@@ -11,7 +11,9 @@ import (
 	"latchkey/authcore/authtest"
 	"latchkey/authcore/member"
 	"latchkey/authcore/notify"
+	"latchkey/authcore/oidc"
 	"latchkey/authcore/sample"
+	"latchkey/authcore/secret"
 	"latchkey/authcore/store"
 	"latchkey/authcore/store/storetest"
 	"latchkey/policy"
@@ -25,6 +27,23 @@ func everyWayOut(o *authcore.Options) {
 		o.Webhooks = append(o.Webhooks, notify.Webhook{Name: name})
 		o.Senders[notify.ByWebhook(name)] = taken{}
 	}
+	o.Providers = manyProviders
+}
+
+// manyProviders are LINE and as many others as a policy may name.
+func manyProviders() (l []*oidc.Provider) {
+	for i := range 17 {
+		s := oidc.Settings{Name: fmt.Sprint("corp", i), Kind: oidc.OpenID, Issuer: fmt.Sprintf("https://id%d.example", i), ClientID: "1", ClientSecret: secret.New("s"), RedirectURL: "https://localhost/back"}
+		if i == 16 {
+			s.Name, s.Kind = "line", oidc.LINE
+		}
+		p, err := oidc.NewProvider(s)
+		if err != nil {
+			panic(err)
+		}
+		l = append(l, p)
+	}
+	return l
 }
 
 // largest watches how many steps the largest batch has.
