@@ -182,9 +182,11 @@ func TestDoctorSendsATestMessage(t *testing.T) {
 	if l := m.all(); len(l) != 1 || !strings.Contains(l[0], "<ann@example.org>") || !strings.Contains(c.out, "ok       messages by email: the test message was taken") {
 		t.Errorf("%d messages, exit %d, says\n%s%s", len(l), c.code, c.out, c.err)
 	}
+	m.mu.Lock()
 	m.says = func(string) error {
 		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no"}
 	}
+	m.mu.Unlock()
 	c = call(t, append(args, "-sms-to", "+819012345678")...)
 	if c.code != exitFailed || !strings.Contains(c.out, "messages by email: RCPT: refused: answered 550 5.1.1") ||
 		!strings.Contains(c.out, "messages by sms: the configuration has no such way out") || strings.Contains(c.out, "8190") {
