@@ -41,7 +41,7 @@ type Options struct {
 	Cutoff       time.Time       // domains created at or after it are born with app passwords required; zero: policy.Cutoff
 	Hold         time.Duration   // a refusal leaves at start + Hold at least; zero: DefaultHold, negative: none (tests)
 	Hash         password.Params // of new account passwords
-	HashSlots    int             // 0: one a processor
+	HashSlots    int             // 0: one a processor but one, which is left for everybody else
 	PerDoor      int             // sessions of one member at one door; 0: session.DefaultPerDoor
 	CacheEntries int             // decoded records kept; 0: cache.DefaultEntries
 	AuditKeep    time.Duration   // of entries from now on; 0: audit.Keep
