@@ -211,6 +211,39 @@ func TestCounterThatGoesBackIsRefused(t *testing.T) {
 	}
 }
 
+// Whoever holds a copy cannot fill the member's inbox with it: of one credential he is told once a day.
+func TestCloneIsToldOncePerDay(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *stage) {
+		k, other := s.withPasskey(t, "account"), newAuthenticator()
+		other.cred.Counter = 1
+		if _, err := s.passkey(t, s.Actor(t, "account"), other); err != nil {
+			t.Fatal(err)
+		}
+		clones := []authenticator{*k, *other}
+		for _, k := range []*authenticator{k, other} {
+			for range 9 {
+				k.cred.Counter++
+			}
+			if _, err := s.byPasskey(t, k); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, step := range []struct {
+			after time.Duration
+			clone int
+			want  int
+		}{{0, 0, 1}, {0, 0, 1}, {0, 1, 2}, {0, 1, 2}, {23 * time.Hour, 0, 2}, {time.Hour, 0, 3}, {time.Minute, 0, 3}, {0, 1, 4}} {
+			time.Sleep(step.after)
+			if r, err := s.byPasskey(t, &clones[step.clone]); !denied(err, badLogin) || !r.Token.Empty() {
+				t.Errorf("clone %d: %q, %v", step.clone, r.State, err)
+			}
+			if n := s.inbox(t, s.address("account"), notify.CounterWentBack); n != step.want {
+				t.Errorf("%v later, clone %d: %d messages, want %d", step.after, step.clone, n, step.want)
+			}
+		}
+	})
+}
+
 // One answer signs in once, however many send it.
 func TestRacingAnswersSignInOnce(t *testing.T) {
 	s := newStage(t, nil)

@@ -376,8 +376,7 @@ func (c *Core) assert(ctx context.Context, s assertion) error {
 		}
 		cred, err := s.party.FinishAssertion(whose, s.state, a)
 		if errors.Is(err, quick.ErrCloned) {
-			told := notify.Event{Kind: notify.CounterWentBack, Name: s.name, At: c.now(), From: s.from}
-			return errors.Join(err, c.apply(ctx, s.domain, c.notice(s.member, told)...))
+			return errors.Join(err, c.tellCloned(ctx, s, cred))
 		}
 		if err != nil {
 			return err
