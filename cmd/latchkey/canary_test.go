@@ -1,82 +1,235 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
-
-	"io"
 )
 
 // canaries are secrets that went through the server, by what they were.
 type canaries map[string]string
 
-// add keeps one, and sees that it is one: the search for an empty word finds nothing.
+// add keeps one, and sees that it is one: the search for an empty word finds nothing. Several may be of one kind.
 func (c canaries) add(t *testing.T, what, secret string) string {
 	t.Helper()
 	if len(secret) < 6 {
 		t.Fatalf("%s is no secret: %q", what, secret)
 	}
+	for n := 2; c[what] != "" && c[what] != secret; n++ {
+		what = strings.TrimRight(what, " 0123456789") + " " + itoa(n)
+	}
 	c[what] = secret
 	return secret
 }
 
+func (c canaries) has(secret string) bool {
+	for _, s := range c {
+		if s == secret {
+			return true
+		}
+	}
+	return false
+}
+
+// search answers where which canaries are, as they are or in the encodings that hide nothing.
+func (c canaries) search(places map[string]string) (hits []string) {
+	for what, secret := range c {
+		look := forms(secret)
+		for where, text := range places {
+			if slices.ContainsFunc(look, func(f func(string) bool) bool { return f(text) }) {
+				hits = append(hits, where+" holds "+what)
+			}
+		}
+	}
+	slices.Sort(hits)
+	return hits
+}
+
+// asField is a secret in the place of a field's name.
+const asField = "a secret as a field"
+
+var sixAlone = regexp.MustCompile(`^[0-9]{6}$`)
+
+// forms are the ways to find a secret. Six digits count where they stand alone: they are in any longer number by chance, and
+// in the fraction of one.
+func forms(secret string) []func(string) bool {
+	if sixAlone.MatchString(secret) {
+		alone := regexp.MustCompile(`(?:^|[^0-9A-Za-z.])` + secret + `(?:[^0-9A-Za-z]|$)`)
+		return []func(string) bool{alone.MatchString}
+	}
+	words := []string{secret, hex.EncodeToString([]byte(secret))}
+	for k := range 3 { // base64 of a text that has the secret in it begins with any of its first three bytes
+		whole := []byte(secret[k : k+(len(secret)-k)/3*3])
+		if len(whole) >= 6 { // eight characters are in no text by chance
+			words = append(words, base64.StdEncoding.EncodeToString(whole), base64.URLEncoding.EncodeToString(whole))
+		}
+	}
+	var l []func(string) bool
+	for _, w := range words {
+		l = append(l, func(text string) bool { return strings.Contains(text, w) })
+	}
+	return l
+}
+
+// refusals are what the API answered to what it did not do: problems.
+type refusals struct {
+	mu   sync.Mutex
+	text strings.Builder // guarded by mu
+}
+
+// watched is the way of a client to the API; it keeps the refusals, and sends a key with each request where it has one.
+type watched struct {
+	http.RoundTripper
+	seen *refusals
+	key  string
+}
+
+func (w watched) RoundTrip(req *http.Request) (*http.Response, error) {
+	if w.key != "" {
+		req.Header.Set("Idempotency-Key", w.key)
+	}
+	res, err := w.RoundTripper.RoundTrip(req)
+	if err != nil || res.StatusCode < 400 {
+		return res, err
+	}
+	defer res.Body.Close()
+	p, err := io.ReadAll(res.Body)
+	if err != nil {
+		return nil, err
+	}
+	w.seen.mu.Lock()
+	defer w.seen.mu.Unlock()
+	fmt.Fprintf(&w.seen.text, "%d %v %s\n", res.StatusCode, res.Header, p)
+	res.Body = io.NopCloser(strings.NewReader(string(p)))
+	return res, nil
+}
+
 // TestDrillCanaries sends secrets through every path, right and wrong ones, in the right fields and in wrong ones, and looks
-// for them in every byte that the server leaves: the store with its log, a backup, its own log, the metrics, the audit.
+// for them in every byte that the server leaves: the store with its log, a backup, its own log, the metrics, the audit, and the
+// answers of what it refuses.
 func TestDrillCanaries(t *testing.T) {
-	s := newStage(t)
-	p := s.serve()
-	found := canaries{}
-	s.overTheAPI(t, found)
-	s.atTheDoors(t, found)
-	metrics, err := http.Get("http://" + s.addr["ops"] + "/metrics")
+	d := newCanaryDrill(t)
+	d.overTheAPI(t)
+	d.atTheDoors(t)
+	d.twoSteps(t)
+	d.quick(t)
+	d.atProvider(t)
+	d.wentOut(t)
+	places := d.places(t, "backup.lkb")
+	t.Logf("%d canaries, %d places", len(d.found), len(places))
+	for _, hit := range d.found.search(places) {
+		if hit != "answers holds "+asField { // who sent it is told which field he must not send
+			t.Error(hit)
+		}
+	}
+	t.Run("one that was planted is found", d.planted)
+}
+
+// planted puts a canary where the server keeps and tells it, and asks that the same search sees it there.
+func (d *canaryDrill) planted(t *testing.T) {
+	c := d.api()
+	if err := c.signIn(d.people["admin"]); err != nil {
+		t.Fatal(err)
+	}
+	planted := canaries{}
+	name := planted.add(t, "a name", "canary-planted-99")
+	for _, n := range []string{name, planted.add(t, "six digits", "604713")} {
+		d.call(t, c, "POST", "/me/app-passwords", map[string]any{"name": n}, 201)
+	}
+	places := d.places(t, "planted.lkb")
+	hits := planted.search(places)
+	for _, where := range []string{"store ", "backup ", "audit jsonl ", "audit csv "} {
+		for what := range planted { // what is in the store's log may not be in the store yet
+			if !slices.ContainsFunc(hits, func(h string) bool { return strings.HasPrefix(h, where) && strings.HasSuffix(h, " holds "+what) }) {
+				t.Errorf("%s was planted and not found in the %s: %q", what, where, hits)
+			}
+		}
+	}
+	for where, text := range places { // what takes no word of a client is seen to be searched all the same
+		if len(planted.search(map[string]string{where: text + base64.StdEncoding.EncodeToString([]byte("\x00"+name))})) == 0 {
+			t.Errorf("not found at the end of the %s", where)
+		}
+	}
+}
+
+// places are all that the server leaves, by name.
+func (d *canaryDrill) places(t *testing.T, backup string) map[string]string {
+	t.Helper()
+	metrics, err := http.Get("http://" + d.addr["ops"] + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
-	told, _ := io.ReadAll(metrics.Body)
-	_ = metrics.Body.Close()
-	backup := start{args: []string{"backup", "-config", s.file, "-out", s.path("backup.lkb")}}.begin(t)
-	if code := backup.ends(); code != 0 {
-		t.Fatalf("backup ends with %d: %s", code, backup.err)
+	defer metrics.Body.Close()
+	told, err := io.ReadAll(metrics.Body)
+	if err != nil {
+		t.Fatal(err)
 	}
-	places := map[string]string{"metrics": string(told), "log": p.err.String() + p.out.String()}
-	for _, dir := range []string{"data", "backup.lkb"} {
-		_ = filepath.WalkDir(s.path(dir), func(file string, e fs.DirEntry, err error) error {
+	if p := (start{args: []string{"backup", "-config", d.file, "-out", d.path(backup)}}).begin(t); p.ends() != 0 {
+		t.Fatalf("no backup: %s", p.err)
+	}
+	d.seen.mu.Lock()
+	refused := d.seen.text.String()
+	d.seen.mu.Unlock()
+	l := map[string]string{"metrics": string(told), "log": d.server.err.String() + d.server.out.String(), "answers": refused,
+		"audit jsonl": d.audit(t, "jsonl"), "audit csv": d.audit(t, "csv")}
+	for kind, dir := range map[string]string{"store": "data", "backup": backup} {
+		_ = filepath.WalkDir(d.path(dir), func(file string, e fs.DirEntry, err error) error {
 			if err == nil && e.Type().IsRegular() {
 				b, _ := os.ReadFile(file)
-				places[filepath.Base(file)] = string(b)
+				if strings.HasSuffix(file, "-wal") {
+					l["store log "+e.Name()] = string(b)
+				} else {
+					l[kind+" "+e.Name()] = string(b) + unzipped(t, b)
+				}
 			}
 			return nil
 		})
 	}
-	if len(places) < 4 || !strings.Contains(strings.Join([]string{places["log"]}, ""), "request") {
-		t.Fatalf("only %d places to look into", len(places))
-	}
-	t.Logf("%d canaries, %d places", len(found), len(places))
-	for where, text := range places {
-		for what, secret := range found {
-			if strings.Contains(text, secret) {
-				t.Errorf("%s holds %s", where, what)
-			}
+	for where, word := range map[string]string{"metrics": "latchkey_", "log": "request", "answers": "bad_credentials", "audit jsonl": "token_create", "audit csv": "token_create"} {
+		if !strings.Contains(l[where], word) {
+			t.Errorf("the %s does not tell of what was done: %.300q", where, l[where])
 		}
 	}
-	audit := s.api()
-	if err := audit.signIn(s.people["admin"]); err != nil {
-		t.Fatal(err)
-	}
-	var all struct{ Items []any }
-	if status, err := audit.do("GET", "/domains/old.example/audit?limit=200", nil, &all); status != 200 || err != nil || len(all.Items) < 5 {
-		t.Fatalf("audit: %d, %v, %d entries", status, err, len(all.Items))
-	}
-	s.auditIsClean(t, audit, found)
+	return l
 }
 
-func (s *stage) auditIsClean(t *testing.T, c *apiClient, found canaries) {
+// unzipped is what a backup holds, which nothing is found in as it lies there; "" of another file.
+func unzipped(t *testing.T, file []byte) string {
 	t.Helper()
-	req, err := http.NewRequest("GET", c.base+"/domains/old.example/audit?format=jsonl", nil)
+	if !bytes.HasPrefix(file, []byte("\x1f\x8b")) { // RFC 1952 section 2.3.1
+		return ""
+	}
+	z, err := gzip.NewReader(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(p)
+}
+
+// audit is an export of the domain's audit.
+func (d *canaryDrill) audit(t *testing.T, format string) string {
+	t.Helper()
+	c := d.api()
+	if err := c.signIn(d.people["admin"]); err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequest("GET", c.base+"/domains/old.example/audit?format="+format, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,72 +239,9 @@ func (s *stage) auditIsClean(t *testing.T, c *apiClient, found canaries) {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	lines, _ := io.ReadAll(res.Body)
-	if !strings.Contains(string(lines), "token_create") {
-		t.Errorf("the audit does not tell of what was done: %.300s", lines)
+	lines, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != 200 {
+		t.Fatalf("audit as %s: %d, %v", format, res.StatusCode, err)
 	}
-	for what, secret := range found {
-		if strings.Contains(string(lines), secret) {
-			t.Errorf("the audit holds %s", what)
-		}
-	}
-}
-
-// overTheAPI sends and gets every kind of secret that the API knows without a second party.
-func (s *stage) overTheAPI(t *testing.T, found canaries) {
-	t.Helper()
-	call := func(c *apiClient, method, path string, in map[string]any, want int) map[string]any {
-		t.Helper()
-		var out map[string]any
-		status, err := c.do(method, path, in, &out)
-		if err != nil || status != want {
-			t.Fatalf("%s %s: %d, want %d: %v", method, path, status, want, err)
-		}
-		return out
-	}
-	text := func(m map[string]any, field string) string { v, _ := m[field].(string); return v }
-	admin, member := s.api(), s.api()
-	if err := admin.signIn(s.people["admin"]); err != nil {
-		t.Fatal(err)
-	}
-	if err := member.signIn(s.people["account"]); err != nil {
-		t.Fatal(err)
-	}
-	address := s.people["account"].Address
-	found.add(t, "a session's token", admin.token)
-	found.add(t, "a member's token", member.token)
-	found.add(t, "an account password", s.people["account"].Account.Reveal())
-	call(s.api(), "POST", "/sign-in", map[string]any{"login": address, "password": found.add(t, "a wrong password", "canary-wrong-11")}, 401)
-	call(s.api(), "POST", "/sign-in", map[string]any{"login": found.add(t, "a password in the place of a name", "canary-login-22"), "password": "x"}, 401)
-	call(s.api(), "POST", "/sign-in/password", map[string]any{"ticket": found.add(t, "a made-up ticket", "lk_canary_ticket_33"), "new_password": "canary-new-44"}, 401)
-	call(s.api(), "POST", "/sign-in/two-step", map[string]any{"ticket": "lk_canary_ticket_33", "method": "email", "code": found.add(t, "a code", "739154")}, 401)
-	call(member, "POST", "/me/app-passwords", map[string]any{"name": "Phone", found.add(t, "a secret as a field", "canary-field-55"): 1}, 422)
-	app := call(member, "POST", "/me/app-passwords", map[string]any{"name": "Phone"}, 201)
-	found.add(t, "an app password", text(app, "password"))
-	found.add(t, "an app password without hyphens", strings.ReplaceAll(text(app, "password"), "-", ""))
-	token := call(admin, "POST", "/me/api-tokens", map[string]any{"name": "Deploy", "scopes": []string{"read"}}, 201)
-	found.add(t, "an API token", text(token, "token"))
-	made := call(admin, "POST", "/domains/old.example/members", map[string]any{"address": "fresh@old.example"}, 201)
-	found.add(t, "a temporary password", text(made, "temporary_password"))
-	step := call(s.api(), "POST", "/sign-in", map[string]any{"login": "fresh@old.example", "password": text(made, "temporary_password")}, 200)
-	found.add(t, "a ticket", text(step, "ticket"))
-	own := call(s.api(), "POST", "/sign-in/password", map[string]any{"ticket": text(step, "ticket"), "new_password": found.add(t, "a new password", "canary-own-word-66")}, 200)
-	fresh := s.api()
-	fresh.token = found.add(t, "the token of a new password", text(own, "token"))
-	app2 := call(fresh, "POST", "/me/two-step/app", nil, 201)
-	found.add(t, "an authenticator app's secret", text(app2, "secret"))
-}
-
-// atTheDoors tries right and wrong passwords at every door.
-func (s *stage) atTheDoors(t *testing.T, found canaries) {
-	t.Helper()
-	for _, door := range stageDoors {
-		for _, login := range []string{s.people["account"].Address, "nobody@old.example"} {
-			if _, err := s.door(door).signIn(s.tls, login, found.add(t, "a wrong password at a door", "canary-door-77")); err != nil {
-				t.Error(err)
-			}
-		}
-		s.signIn(door, "app-only")
-	}
-	found.add(t, "an app password at a door", s.people["app-only"].AppPasswords[0].Secret.Reveal())
+	return string(lines)
 }
