@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -152,22 +151,7 @@ func (d *canaryDrill) atTheDoors(t *testing.T) {
 // code awaits a code for somebody that was not seen yet, and keeps it.
 func (d *canaryDrill) code(t *testing.T, what, to string) string {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(5 * time.Millisecond) {
-		d.out.mu.Lock()
-		sent := slices.Clone(d.out.sent[to])
-		d.out.mu.Unlock()
-		for _, letter := range sent {
-			_, text, found := strings.Cut(letter, "\r\n\r\n") // a letter's header has numbers too
-			if !found {
-				text = letter
-			}
-			if m := sixDigits.FindStringSubmatch(text); m != nil && !d.found.has(m[1]) {
-				return d.found.add(t, what, m[1])
-			}
-		}
-	}
-	t.Fatalf("%s got no code in %d messages", to, d.out.count(to))
-	return ""
+	return d.found.add(t, what, d.out.code(t, to, d.found.has))
 }
 
 const (

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -115,26 +116,24 @@ func (s *mailSession) Logout() error { return nil }
 
 var sixDigits = regexp.MustCompile(`(?:^|[^0-9+])([0-9]{6})(?:[^0-9]|$)`)
 
-// code awaits the n-th message to somebody and answers the code in it.
-func (o *outside) code(t testing.TB, to string, n int) string {
+// code awaits a message to somebody with a code in it that is not known yet.
+func (o *outside) code(t testing.TB, to string, known func(code string) bool) string {
 	t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(5 * time.Millisecond) {
 		o.mu.Lock()
-		l := o.sent[to]
+		sent := slices.Clone(o.sent[to])
 		o.mu.Unlock()
-		if len(l) < n {
-			continue
+		for _, letter := range sent {
+			_, text, found := strings.Cut(letter, "\r\n\r\n") // a letter's header has numbers too
+			if !found {
+				text = letter
+			}
+			if m := sixDigits.FindStringSubmatch(text); m != nil && !known(m[1]) {
+				return m[1]
+			}
 		}
-		_, text, found := strings.Cut(l[n-1], "\r\n\r\n") // a letter's header has numbers too
-		if !found {
-			text = l[n-1]
-		}
-		if m := sixDigits.FindStringSubmatch(text); m != nil {
-			return m[1]
-		}
-		t.Fatalf("no code in %q", l[n-1])
 	}
-	t.Fatalf("%s got no message %d", to, n)
+	t.Fatalf("%s got no code in %d messages", to, o.count(to))
 	return ""
 }
 
