@@ -22,7 +22,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte("P\x80\x80\x80"), []byte("T\x00\x00"))
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		if len(first) > 1<<16 || len(second) > 1<<16 {
-			t.Skip()
+			return // longer than any frame that says more
 		}
 		file := slices.Concat([]byte("LATCHKEY-BACKUP\n"), frame(`H{"version":1}`), frame(string(first)), frame(string(second)))
 		in, err := backup.NewReader(bytes.NewReader(file))
