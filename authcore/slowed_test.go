@@ -29,7 +29,7 @@ func (s *stage) administrator(t *testing.T, address string) {
 
 func (s *stage) inbox(t *testing.T, address string, kind notify.Kind) (n int) {
 	t.Helper()
-	l, _, err := notify.List(t.Context(), s.options.Records, s.domain(t, sample.Old).ID, s.MemberID(t, address), "", 100)
+	l, _, err := notify.Inbox{Records: s.options.Records}.List(t.Context(), s.domain(t, sample.Old).ID, s.MemberID(t, address), "", 100)
 	if err != nil {
 		t.Fatal(err)
 	}

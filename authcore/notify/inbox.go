@@ -138,11 +138,6 @@ type Inbox struct {
 	Since   time.Time    // when the session that reads began
 }
 
-// List answers up to limit messages, newest first, and where to go on.
-func List(ctx context.Context, r store.Records, d member.DomainID, id member.ID, after string, limit int) ([]Message, string, error) {
-	return Inbox{Records: r}.List(ctx, d, id, after, limit)
-}
-
 // List answers up to limit messages that the session may read, newest first, and where to go on. A page with messages that
 // it may not read is shorter.
 func (i Inbox) List(ctx context.Context, d member.DomainID, id member.ID, after string, limit int) (l []Message, next string, err error) {

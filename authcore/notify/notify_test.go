@@ -23,7 +23,7 @@ func TestInboxListsTheNewestFirst(t *testing.T) {
 	var got []Message
 	after := ""
 	for {
-		l, next, err := List(t.Context(), r, "d", "ann", after, 3)
+		l, next, err := Inbox{Records: r}.List(t.Context(), "d", "ann", after, 3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +48,7 @@ func TestInboxIsOnesOwn(t *testing.T) {
 	if _, err := r.Apply(t.Context(), "d:d", Op("anna", Event{Kind: PasswordChanged, At: noon}.Message("en"))); err != nil {
 		t.Fatal(err)
 	}
-	if l, _, err := List(t.Context(), r, "d", "ann", "", 10); err != nil || len(l) > 0 {
+	if l, _, err := (Inbox{Records: r}).List(t.Context(), "d", "ann", "", 10); err != nil || len(l) > 0 {
 		t.Errorf("%v, %v", l, err)
 	}
 }
@@ -60,7 +60,7 @@ func TestCorruptMessageIsNamed(t *testing.T) {
 	if _, err := r.Apply(t.Context(), "d:d", op); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := List(t.Context(), r, "d", "ann", "", 10); !errors.Is(err, store.ErrCorrupt) {
+	if _, _, err := (Inbox{Records: r}).List(t.Context(), "d", "ann", "", 10); !errors.Is(err, store.ErrCorrupt) {
 		t.Errorf("got %v", err)
 	}
 }
