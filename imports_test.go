@@ -22,7 +22,7 @@ const module = "latchkey/"
 var engines = []string{"authcore/store/sqlite", "authcore/store/memory", "authcore/store/redis"}
 
 // forTests are imported by tests, and by each other.
-var forTests = []string{"authcore/authtest", "authcore/store/storetest", "proxy/proxytest", "proxy/peers"}
+var forTests = []string{"authcore/authtest", "authcore/store/storetest", "authcore/store/redistest", "proxy/proxytest", "proxy/peers"}
 
 // A rule says what of ours a package may import. Patterns are those of path.Match; the first rule that matches holds.
 type rule struct {
