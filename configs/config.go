@@ -17,10 +17,12 @@ import (
 // Config is the file. Every key stands in latchkey.yaml, with its why. It is never changed once it is loaded: a reload
 // makes another one.
 type Config struct {
-	Data         string              `yaml:"data"`     // folder of the store
+	Node         string              `yaml:"node"`     // name of this process among the fleet's
+	Data         string              `yaml:"data"`     // folder of what this process alone owns: the embedded store
 	Keys         string              `yaml:"keys"`     // file of the server keys
 	Hostname     string              `yaml:"hostname"` // in greetings, EHLO and Received
 	Cutoff       time.Time           `yaml:"cutoff"`   // domains created from here on take app passwords only
+	Store        Store               `yaml:"store"`
 	Log          Log                 `yaml:"log"`
 	Certificates []Certificate       `yaml:"certificates"`
 	Listeners    []Listener          `yaml:"listeners"`
@@ -210,7 +212,9 @@ const (
 func Default() Config {
 	return Config{
 		Data: "/var/lib/latchkey", Keys: "/etc/latchkey/keys.json",
-		Cutoff:   time.Date(2022, 10, 13, 0, 0, 0, 0, time.FixedZone("", 9*3600)),
+		Cutoff: time.Date(2022, 10, 13, 0, 0, 0, 0, time.FixedZone("", 9*3600)),
+		Store: Store{Engine: SQLite, Outage: Refuse, Lease: 30 * time.Second,
+			Redis: Redis{Mode: Standalone, Prefix: "latchkey", Replicas: 1}},
 		Log:      Log{Level: "info", Format: "text"},
 		Ops:      Ops{Address: "127.0.0.1:9143"},
 		WebAuthn: WebAuthn{Name: "Latchkey"},

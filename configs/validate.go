@@ -24,6 +24,7 @@ func (c *Config) validate() (m Mistakes) {
 	absolute(bad, "data", c.Data)
 	absolute(bad, "keys", c.Keys)
 	c.validateHostname(bad)
+	c.validateStore(bad)
 	oneOf(bad, "log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf(bad, "log.format", c.Log.Format, "text", "json")
 	c.validateCertificates(bad)
