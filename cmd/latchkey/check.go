@@ -184,7 +184,9 @@ func needRestart(old, next *configs.Config) (keys []string) {
 			keys = append(keys, key)
 		}
 	}
+	differ("node", old.Node, next.Node)
 	differ("data", old.Data, next.Data)
+	differ("store", old.Store, next.Store)
 	differ("keys", old.Keys, next.Keys)
 	differ("hostname", old.Hostname, next.Hostname)
 	differ("cutoff", old.Cutoff.UTC(), next.Cutoff.UTC())

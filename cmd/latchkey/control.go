@@ -37,7 +37,7 @@ type storeWork struct {
 // works is what it works on.
 type works struct {
 	core     *authcore.Core
-	db       *sqlite.DB
+	db       engine
 	keys     *secret.Keys
 	keysFile string
 	turn     *sync.Mutex // of who changes keys
@@ -90,7 +90,7 @@ func inStore(ctx context.Context, cfg *configs.Config, p program, w storeWork, w
 		out.keep = true
 		err = h.openStore(ctx, cfg, out)
 	}
-	if errors.Is(err, sqlite.ErrLocked) {
+	if isLocked(err) {
 		return remotely(ctx, cfg, err, w.name, words, in, out)
 	}
 	if err != nil {

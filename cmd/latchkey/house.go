@@ -23,8 +23,6 @@ import (
 	"latchkey/authcore/password"
 	"latchkey/authcore/quick"
 	"latchkey/authcore/secret"
-	"latchkey/authcore/store/memory"
-	"latchkey/authcore/store/sqlite"
 	"latchkey/configs"
 	"latchkey/policy"
 	"latchkey/proxy"
@@ -41,7 +39,7 @@ type house struct {
 	keys     *secret.Keys
 	keysTurn sync.Mutex // of who changes keys: a command, a reload
 	signer   *oidc.Signer
-	db       *sqlite.DB
+	db       engine
 	core     *authcore.Core
 	auth     proxy.Authenticator // the core, counted
 	certs    *proxy.Certificates
@@ -96,8 +94,8 @@ func buildWith(ctx context.Context, cfg *configs.Config, log io.Writer, out ways
 }
 
 func (h *house) openStore(ctx context.Context, cfg *configs.Config, out waysOut) (err error) {
-	if h.db, err = sqlite.Open(ctx, sqlite.Options{Dir: cfg.Data, Marker: markerOf(cfg), Log: h.log}); err != nil {
-		return mendStore(err, cfg)
+	if h.db, err = h.openEngine(ctx, cfg); err != nil {
+		return err
 	}
 	if h.keys, err = needKeys(ctx, cfg, h.db); err != nil {
 		return errors.Join(err, h.db.Close())
@@ -109,7 +107,7 @@ func (h *house) openStore(ctx context.Context, cfg *configs.Config, out waysOut)
 	}
 	h.core = authcore.New(authcore.Options{
 		Party:   party,
-		Records: h.db, Ephemeral: memory.NewEphemeral(memory.Options{}), Bus: memory.NewBus(), Keys: h.keys, Log: h.log,
+		Records: h.db, Ephemeral: h.db.Ephemeral(), Bus: h.db.Bus(), Node: h.db.NodeID(), Keys: h.keys, Log: h.log,
 		Cutoff: cfg.Cutoff, Hold: holdOf(cfg), HashSlots: cfg.Limits.HashSlots, PerDoor: cfg.Limits.PerMemberAndDoor, CacheEntries: cfg.Limits.CacheEntries,
 		AuditKeep: time.Duration(cfg.Audit.KeepDays) * 24 * time.Hour,
 		Hash:      password.Params{MemoryKiB: uint32(cfg.Limits.HashMemoryKiB), Time: uint32(cfg.Limits.HashTime)},

@@ -52,7 +52,7 @@ func newKeysStage(t testing.TB) *keysStage {
 	s.Core = authtest.New(t, func(o *authcore.Options) {
 		o.Records, o.Ephemeral, o.Now = db, memory.NewEphemeral(memory.Options{Now: s.now}), s.now
 	})
-	s.w = works{core: s.Core.Core, db: db, keys: s.Keys, keysFile: filepath.Join(t.TempDir(), "keys.json"), turn: &sync.Mutex{}}
+	s.w = works{core: s.Core.Core, db: &embedded{DB: db}, keys: s.Keys, keysFile: filepath.Join(t.TempDir(), "keys.json"), turn: &sync.Mutex{}}
 	s.must(s.Keys.Create(s.w.keysFile))
 	s.must(noteKeys(t.Context(), db, s.Keys))
 	p, rev, err := s.Policy(t.Context(), authtest.Operator(), sample.Old)
