@@ -45,7 +45,9 @@ func backupCommand(ctx context.Context, p program, args []string) error {
 			return err
 		}
 	}
-	err = writeFile(out, func(w io.Writer) error { return inStore(ctx, cfg, p, work, nil, nil, w) }, p.err)
+	err = writeFile(out, func(w io.Writer) error {
+		return metered(ctx, w, newMeter(p.err, "backup", 0), func(w io.Writer) error { return inStore(ctx, cfg, p, work, nil, nil, w) })
+	}, p.err)
 	if err == nil && keysOut != "" {
 		err = backupKeys(cfg, keysOut, out, pass)
 	}
@@ -162,14 +164,20 @@ func restoreCommand(ctx context.Context, p program, args []string) error {
 		return err
 	}
 	defer f.Close()
-	accept := func(h backup.Header) error { return haveKeys(cfg, h) }
-	if _, _, err := backup.Verify(ctx, f, backup.RestoreOptions{Accept: accept}); err != nil {
+	r := restoring{cfg: cfg, p: p, file: f, accept: func(h backup.Header) error { return haveKeys(cfg, h) }}
+	if _, r.holds, err = backup.Verify(ctx, f, backup.RestoreOptions{Accept: r.accept, Progress: newMeter(p.err, "verify", 0).at}); err != nil {
 		return err
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	return restore(ctx, cfg, p, f, accept)
+	return r.restore(ctx)
+}
+
+// restoring is one restore of a file that was verified.
+type restoring struct {
+	cfg    *configs.Config
+	p      program
+	file   io.ReadSeeker
+	holds  backup.Counts
+	accept func(backup.Header) error
 }
 
 // haveKeys refuses a backup whose keys are not there: its app passwords would all be dead.
@@ -181,44 +189,69 @@ func haveKeys(cfg *configs.Config, h backup.Header) error {
 	return lackKeys(keys, h.Keys, cfg.Keys)
 }
 
-// restore writes into a store that does not exist yet, or takes the place of one that is lost.
-func restore(ctx context.Context, cfg *configs.Config, p program, f io.ReadSeeker, accept func(backup.Header) error) error {
-	if err := ownStore(cfg); err != nil {
+// restore writes into a store that does not exist yet or is empty, or takes the place of an embedded one that is lost.
+func (r restoring) restore(ctx context.Context) error {
+	if err := ownStore(r.cfg); err != nil {
 		return err
 	}
-	place := sqlite.Options{Dir: cfg.Data, Marker: markerOf(cfg)}
-	db, err := sqlite.Open(ctx, place)
+	h := &house{log: newLog(configs.Log{Level: "error", Format: "text"}, r.p.err, newLevel())}
+	db, err := h.openEngine(ctx, r.cfg)
 	if errors.Is(err, sqlite.ErrLost) {
-		return replaceLost(ctx, cfg, p, f, accept, err)
+		return r.replaceLost(ctx, err)
 	}
 	if err != nil {
 		return err
 	}
-	return restoreInto(ctx, db, p, f, accept)
+	return r.into(ctx, db)
 }
 
-func restoreInto(ctx context.Context, db *sqlite.DB, p program, f io.ReadSeeker, accept func(backup.Header) error) error {
-	last := time.Now()
-	_, n, err := backup.Restore(ctx, f, db, backup.RestoreOptions{Accept: accept, Progress: func(n backup.Counts) {
-		if time.Since(last) > time.Second {
-			last = time.Now()
-			fmt.Fprintf(p.err, "%d records\n", n.Records)
-		}
-	}})
+// into writes everything and then compares what is there with the file: a move is done when nothing differs.
+func (r restoring) into(ctx context.Context, db restorable) error {
+	err := r.write(ctx, db)
+	if err == nil {
+		err = r.rewound(func() error { return compare(ctx, r.file, db, newMeter(r.p.err, "compare", r.holds.Records)) })
+	}
 	if err = errors.Join(err, db.Close()); err != nil {
 		return err
 	}
-	fmt.Fprintf(p.out, "Restored %d records.\n", n.Records)
+	fmt.Fprintf(r.p.out, "Restored %d records. Each was compared with the backup.\n", r.holds.Records)
 	return nil
+}
+
+// restorable is what a restore needs of an engine.
+type restorable interface {
+	store.Restorer
+	store.Snapshotter
+	Close() error
+}
+
+func (r restoring) write(ctx context.Context, db restorable) error {
+	return r.rewound(func() error {
+		m := newMeter(r.p.err, "restore", r.holds.Records)
+		_, n, err := backup.Restore(ctx, r.file, db, backup.RestoreOptions{Accept: r.accept, Progress: m.at})
+		if err == nil {
+			m.tell(n)
+		}
+		return err
+	})
+}
+
+// rewound does what reads the file from its beginning.
+func (r restoring) rewound(f func() error) error {
+	if _, err := r.file.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("read the backup again: %w", err)
+	}
+	return f()
 }
 
 // replaceLost restores beside, and moves database and marker into their places only when all is there. Whenever it is
 // interrupted, the old marker, or a marker that the database does not match, keeps a server from starting on less.
-func replaceLost(ctx context.Context, cfg *configs.Config, p program, f io.ReadSeeker, accept func(backup.Header) error, lost error) error {
+func (r restoring) replaceLost(ctx context.Context, lost error) error {
+	cfg := r.cfg
 	if found := remains(cfg.Data); found != "" {
 		return fmt.Errorf("%w\nnothing is restored while %s is there: move it away", lost, found)
 	}
-	fmt.Fprintf(p.err, "The store that %s speaks of is lost: a new one takes its place.\n", markerOf(cfg))
+	fmt.Fprintf(r.p.err, "The store that %s speaks of is lost: a new one takes its place.\n", markerOf(cfg))
 	dir, err := os.MkdirTemp(cfg.Data, "restore-")
 	if err != nil {
 		return err
@@ -230,7 +263,7 @@ func replaceLost(ctx context.Context, cfg *configs.Config, p program, f io.ReadS
 	if err != nil {
 		return err
 	}
-	if err := restoreInto(ctx, db, p, f, accept); err != nil {
+	if err := r.into(ctx, db); err != nil {
 		return err
 	}
 	for _, name := range databases(dir) {

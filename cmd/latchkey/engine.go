@@ -29,7 +29,7 @@ func (h *house) openEngine(ctx context.Context, cfg *configs.Config) (engine, er
 	}
 	db, err := sqlite.Open(ctx, sqlite.Options{Dir: cfg.Data, Marker: markerOf(cfg), Log: h.log})
 	if err != nil {
-		return nil, mendStore(err, cfg)
+		return nil, err
 	}
 	return &embedded{DB: db, ephemeral: memory.NewEphemeral(memory.Options{}), bus: memory.NewBus()}, nil
 }

@@ -95,7 +95,7 @@ func buildWith(ctx context.Context, cfg *configs.Config, log io.Writer, out ways
 
 func (h *house) openStore(ctx context.Context, cfg *configs.Config, out waysOut) (err error) {
 	if h.db, err = h.openEngine(ctx, cfg); err != nil {
-		return err
+		return mendStore(err, cfg)
 	}
 	if h.keys, err = needKeys(ctx, cfg, h.db); err != nil {
 		return errors.Join(err, h.db.Close())
