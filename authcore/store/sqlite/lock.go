@@ -38,6 +38,29 @@ func prepareDir(dir string) error {
 	return nil
 }
 
+// Lock takes the data directory for a process whose records lie elsewhere: no other process may own it at the same time.
+// It answers ErrLocked (a LockedError) if one does. Closing gives it back.
+func Lock(dir string) (io.Closer, error) {
+	if err := prepareDir(dir); err != nil {
+		return nil, err
+	}
+	l, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return closer(l.release), nil
+}
+
+type closer func() error
+
+func (c closer) Close() error { return c() }
+
+// HasDatabase says that a database lies in the directory, of whatever age.
+func HasDatabase(dir string) (bool, error) {
+	size, err := sizeOf(filepath.Join(dir, databaseName))
+	return size > 0, err
+}
+
 // dirLock is the flock that decides who owns a data directory. The kernel gives it back when the process ends, however
 // that happens; the file stays, and what stands in it tells others the pid, no more.
 type dirLock struct{ file *os.File }
