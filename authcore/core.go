@@ -44,6 +44,7 @@ type Options struct {
 	HashSlots    int             // 0: one a processor but one, which is left for everybody else
 	PerDoor      int             // sessions of one member at one door; 0: session.DefaultPerDoor
 	CacheEntries int             // decoded records kept; 0: cache.DefaultEntries
+	Recheck      time.Duration   // how often the net under the bus looks for revocations; 0: never, for a process alone
 	AuditKeep    time.Duration   // of entries from now on; 0: audit.Keep
 
 	Senders    map[notify.Channel]notify.Sender // ways out of the house; a channel without one is not offered
@@ -115,7 +116,7 @@ func New(o Options) *Core {
 	if o.AuditKeep > 0 && o.AuditKeep != audit.Keep {
 		o.Records = audit.Kept{Records: o.Records, For: o.AuditKeep}
 	}
-	c := &Core{o: o, log: o.Log, now: o.Now, records: cache.New(o.Records, o.Bus, o.Node, o.CacheEntries), shareKey: rand.Text()}
+	c := &Core{o: o, log: o.Log, now: o.Now, records: newCache(o), shareKey: rand.Text()}
 	c.dir = &member.Directory{Cache: c.records, Keys: o.Keys}
 	c.claims = &member.Claims{Records: o.Records, Now: o.Now, Names: c.names}
 	c.hasher = password.NewHasher(o.Hash, o.HashSlots)
@@ -131,6 +132,14 @@ func New(o Options) *Core {
 	c.madeRooms = make(chan session.Door, 1024)
 	c.doors = session.NewDoors(o.PerDoor, o.Now, c.roomWasMade)
 	return c
+}
+
+func newCache(o Options) *cache.Cache {
+	k := cache.Options{Node: o.Node, Entries: o.CacheEntries, Kept: Cached}
+	if o.Recheck > 0 {
+		k.MaxAge = cacheAge
+	}
+	return cache.New(o.Records, o.Bus, k)
 }
 
 // Run does what goes on beside the attempts, until ctx ends: it follows the bus, writes last uses, sends messages. What is still to be

@@ -18,12 +18,11 @@ func (c *Core) Stands(ctx context.Context, s Standing) (bool, error) {
 	if !s.Until.IsZero() && !c.now().Before(s.Until) || !c.doors.Has(s.Session) {
 		return false, nil
 	}
-	r := c.records.Direct()
-	dom, _, err := cache.ReadDirect[member.Domain](ctx, r, member.DomainKey(s.Domain))
+	dom, _, err := cache.ReadPast[member.Domain](ctx, c.records, member.DomainKey(s.Domain))
 	if err != nil || dom == nil {
 		return false, err
 	}
-	m, _, err := cache.ReadDirect[member.Member](ctx, r, member.Key(s.Domain, s.Member))
+	m, _, err := cache.ReadPast[member.Member](ctx, c.records, member.Key(s.Domain, s.Member))
 	if err != nil || m == nil {
 		return false, err
 	}
@@ -44,13 +43,13 @@ func (s Standing) at() []string {
 // credentialEpoch is 0, under which nothing was ever opened, for an app password that is gone.
 func (c *Core) credentialEpoch(ctx context.Context, s Standing) (int64, error) {
 	if s.Credential == AccountCredential {
-		p, _, err := cache.ReadDirect[password.Record](ctx, c.records.Direct(), password.Key(s.Domain, s.Member))
+		p, _, err := cache.ReadPast[password.Record](ctx, c.records, password.Key(s.Domain, s.Member))
 		if err != nil || p == nil {
 			return 0, err
 		}
 		return p.Epoch, nil
 	}
-	apps, _, err := cache.ReadDirect[apppass.Record](ctx, c.records.Direct(), apppass.Key(s.Domain, s.Member))
+	apps, _, err := cache.ReadPast[apppass.Record](ctx, c.records, apppass.Key(s.Domain, s.Member))
 	if err != nil || !apps.Has(s.Credential) {
 		return 0, err
 	}

@@ -1,15 +1,17 @@
 // Package cache keeps decoded records in the process, bounded, over a store.Records whose writes go through it. It
 // refuses to answer what a write has made stale: a batch drops every name it touched, here at once and on other nodes by
 // the bus, and a gap in the bus empties the cache. What must be exact reads the records themselves (Direct).
+//
+// A message names the batch's revision: what is held from that batch or a later one stays. A read under way of a key that
+// is heard to be written is answered and not kept, for it may be the old one; writes of other keys do not matter to it.
 package cache
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,38 +19,54 @@ import (
 	"latchkey/authcore/store"
 )
 
-// Topic is where batches are told on the bus.
-const Topic = "records"
-
 // DefaultEntries bounds the cache: a member takes four entries of about 1 KiB, so 10 000 members stay warm in 40 MiB.
 const DefaultEntries = 40_000
+
+// Options of a Cache; the zero value works for a process alone.
+type Options struct {
+	Node    string                 // tells our own messages from others': unique among the processes that share the records
+	Entries int                    // kept at most; 0: DefaultEntries
+	Kept    func(name string) bool // which records are ever kept; of the others the bus is told nothing. nil: all
+	MaxAge  time.Duration          // after which an entry is read anew, whatever the bus said; 0: never
+}
 
 // Cache is a store.Records; Get, List and Apply pass through to the engine, Read answers from memory where it can.
 type Cache struct {
 	store.Records
 	bus  store.Bus
-	node string // tells our own messages from others'
-	max  int
+	o    Options
+	born time.Time
 
 	mu      sync.Mutex
 	entries map[store.Key]entry
-	changes uint64 // batches seen; guarded by mu
-	blind   bool   // the bus is not heard: nothing may be kept; guarded by mu
+	reads   map[store.Key]*reading // that may yet be kept; guarded by mu
+	blind   bool                   // the bus is not heard: nothing may be kept; guarded by mu
+	untold  []telling              // what others may not have heard; guarded by mu
 
 	hits, misses atomic.Int64
 }
 
 type entry struct {
-	value    any   // decoded, read-only; nil: there is no such record
-	revision int64 // 0: none
+	value    any           // decoded, read-only; nil: there is no such record
+	revision int64         // 0: none
+	read     time.Duration // since the cache was born; kept with a MaxAge alone
 }
 
-// New wraps records. node is unique among the processes that share them.
-func New(records store.Records, bus store.Bus, node string, maxEntries int) *Cache {
-	if maxEntries <= 0 {
-		maxEntries = DefaultEntries
+// reading is one read of the records, or several of one key at once.
+type reading struct {
+	readers int
+	void    bool // the key was written meanwhile, or nobody knows: what is found may be old
+}
+
+// New wraps records.
+func New(records store.Records, bus store.Bus, o Options) *Cache {
+	if o.Entries <= 0 {
+		o.Entries = DefaultEntries
 	}
-	return &Cache{Records: records, bus: bus, node: node, max: maxEntries, entries: make(map[store.Key]entry)}
+	if o.Kept == nil {
+		o.Kept = func(string) bool { return true }
+	}
+	return &Cache{Records: records, bus: bus, o: o, born: time.Now(), entries: make(map[store.Key]entry), reads: make(map[store.Key]*reading)}
 }
 
 // Direct answers the records under the cache.
@@ -57,124 +75,96 @@ func (c *Cache) Direct() store.Records { return c.Records }
 // Counts answers how many Reads were answered from memory and how many were not.
 func (c *Cache) Counts() (hits, misses int64) { return c.hits.Load(), c.misses.Load() }
 
-// change is told behind the node's name and a line break, so that a node passes over its own without decoding them.
-type change struct {
-	Partition string   `json:"partition"`
-	Revision  int64    `json:"revision"`
-	Names     []string `json:"names"`
-}
+// whatever is a revision above all: what is held is dropped, whatever its own.
+const whatever = math.MaxInt64
 
 // Apply writes the batch and drops what it touched, also when the outcome is not known.
 func (c *Cache) Apply(ctx context.Context, partition string, ops ...store.Op) (int64, error) {
 	rev, err := c.Records.Apply(ctx, partition, ops...)
 	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrInvalid) {
 		// Nothing was written, but what we hold may be why the revision did not hold.
-		c.drop(partition, names(ops, store.Put, store.Delete, store.Check))
+		c.drop(partition, c.keptOf(ops, true), whatever)
 		return rev, err
 	}
-	touched := names(ops, store.Put, store.Delete)
-	c.drop(partition, touched)
-	if msg, e := json.Marshal(change{Partition: partition, Revision: rev, Names: touched}); e == nil {
-		_ = c.bus.Publish(context.WithoutCancel(ctx), Topic, append([]byte(c.node+"\n"), msg...)) // a lost message is a gap, which the other side notices
+	m := change{Partition: partition, Revision: rev, Names: c.keptOf(ops, false)}
+	if len(m.Names) == 0 {
+		return rev, err
 	}
+	t := telling{change: m, left: 1}
+	if err != nil { // it may yet be written, a little later: it is told once more
+		t.Revision, t.left = 0, 2
+	}
+	c.drop(partition, m.Names, t.revision())
+	c.tell(ctx, t)
 	return rev, err
 }
 
-// names answers those of the steps of these kinds.
-func names(ops []store.Op, kinds ...store.Kind) []string {
-	n := make([]string, 0, len(ops))
+// keptOf answers the names in the batch that may be kept somewhere, those only checked among them if asked for.
+func (c *Cache) keptOf(ops []store.Op, checked bool) (names []string) {
 	for _, o := range ops {
-		if slices.Contains(kinds, o.Kind) {
-			n = append(n, o.Name)
+		if (checked || o.Kind != store.Check) && c.o.Kept(o.Name) {
+			names = append(names, o.Name)
 		}
 	}
-	return n
+	return names
 }
 
-func (c *Cache) drop(partition string, names []string) {
+// drop forgets what is held of these names from before the revision, and what is being read of them.
+func (c *Cache) drop(partition string, names []string, revision int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.changes++
 	for _, n := range names {
-		delete(c.entries, store.Key{Partition: partition, Name: n})
+		k := store.Key{Partition: partition, Name: n}
+		if e, held := c.entries[k]; held && e.revision < revision {
+			delete(c.entries, k)
+		}
+		if r := c.reads[k]; r != nil {
+			r.void = true
+			delete(c.reads, k) // who reads from now on may keep what he finds
+		}
 	}
 }
 
-// Empty forgets everything: after a gap nothing held may be believed.
-func (c *Cache) Empty() { c.empty(false) }
-
-func (c *Cache) empty(blind bool) {
+// Empty forgets everything.
+func (c *Cache) Empty() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.changes++
+	c.empty()
+}
+
+// deaf says whether the bus is heard from now on: after a gap nothing held may be believed.
+func (c *Cache) deaf(blind bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.blind = blind
+	c.empty()
+}
+
+// empty needs mu.
+func (c *Cache) empty() {
 	clear(c.entries)
-}
-
-// retryAfter is the pause between two tries to hear a broken bus.
-const retryAfter = time.Second
-
-// Run follows the bus until ctx ends. On a gap the cache is emptied, and keeps nothing until the bus is heard again.
-func (c *Cache) Run(ctx context.Context) error {
-	defer c.empty(true)
-	for ctx.Err() == nil {
-		ch, err := c.bus.Subscribe(ctx, Topic)
-		if err != nil {
-			c.empty(true)
-			pause(ctx)
-			continue
-		}
-		c.Empty()
-		for msg := range ch {
-			c.hear(msg)
-		}
-		c.empty(true)
+	for _, r := range c.reads {
+		r.void = true
 	}
-	return ctx.Err()
-}
-
-func (c *Cache) hear(msg []byte) {
-	node, rest, ok := bytes.Cut(msg, []byte("\n"))
-	if ok && string(node) == c.node {
-		return
-	}
-	var m change
-	if !ok || json.Unmarshal(rest, &m) != nil {
-		c.Empty()
-		return
-	}
-	c.drop(m.Partition, m.Names)
-}
-
-func pause(ctx context.Context) {
-	t := time.NewTimer(retryAfter)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
+	clear(c.reads)
 }
 
 // Read answers the decoded record at k, shared with others and read-only, and its revision; a nil pointer and revision 0
-// when there is none. Records with an expiry are never kept.
+// when there is none. Records with an expiry, and those that Kept denies, are never kept.
 func Read[T any](ctx context.Context, c *Cache, k store.Key) (*T, int64, error) {
-	c.mu.Lock()
-	e, ok := c.entries[k]
-	seen := c.changes
-	c.mu.Unlock()
-	if ok {
+	e, r := c.look(k)
+	if r == nil {
 		c.hits.Add(1)
 		v, _ := e.value.(*T)
 		return v, e.revision, nil
 	}
 	c.misses.Add(1)
 	v, rec, err := load[T](ctx, c.Records, k)
-	if err != nil {
-		return nil, 0, err
+	if err != nil || !rec.ExpiresAt.IsZero() || !c.o.Kept(k.Name) {
+		c.done(k, r)
+		return v, rec.Revision, err
 	}
-	if rec.ExpiresAt.IsZero() {
-		c.keep(k, entry{value: v, revision: rec.Revision}, seen)
-	}
+	c.keep(k, r, entry{value: v, revision: rec.Revision})
 	return v, rec.Revision, nil
 }
 
@@ -182,6 +172,21 @@ func Read[T any](ctx context.Context, c *Cache, k store.Key) (*T, int64, error) 
 func ReadDirect[T any](ctx context.Context, r store.Records, k store.Key) (*T, int64, error) {
 	v, rec, err := load[T](ctx, r, k)
 	return v, rec.Revision, err
+}
+
+// ReadPast is ReadDirect of what others read through c: an entry that turns out to be old, because a message was lost
+// and nobody noticed, is dropped.
+func ReadPast[T any](ctx context.Context, c *Cache, k store.Key) (*T, int64, error) {
+	v, rec, err := load[T](ctx, c.Records, k)
+	if err != nil {
+		return nil, 0, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, held := c.entries[k]; held && e.revision != rec.Revision && (v == nil || e.revision < rec.Revision) {
+		delete(c.entries, k)
+	}
+	return v, rec.Revision, nil
 }
 
 func load[T any](ctx context.Context, r store.Records, k store.Key) (*T, store.Record, error) {
@@ -199,14 +204,48 @@ func load[T any](ctx context.Context, r store.Records, k store.Key) (*T, store.R
 	return v, rec, nil
 }
 
-// keep holds e unless a batch was written since seen: the record read before it may be the old one.
-func (c *Cache) keep(k store.Key, e entry, seen uint64) {
+// look answers what is held, or begins a reading, which done or keep ends.
+func (c *Cache) look(k store.Key) (entry, *reading) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.changes != seen || c.blind {
+	if e, held := c.entries[k]; held && (c.o.MaxAge <= 0 || time.Since(c.born)-e.read < c.o.MaxAge) {
+		return e, nil
+	}
+	r := c.reads[k]
+	if r == nil {
+		r = &reading{}
+		c.reads[k] = r
+	}
+	r.readers++
+	return entry{}, r
+}
+
+// done ends a reading of which nothing is kept.
+func (c *Cache) done(k store.Key, r *reading) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leave(k, r)
+}
+
+// leave needs mu.
+func (c *Cache) leave(k store.Key, r *reading) {
+	if r.readers--; r.readers == 0 && c.reads[k] == r {
+		delete(c.reads, k)
+	}
+}
+
+// keep ends a reading and holds what it found, unless that may be old.
+func (c *Cache) keep(k store.Key, r *reading, e entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leave(k, r)
+	if r.void || c.blind {
 		return
 	}
-	if len(c.entries) >= c.max {
+	if c.o.MaxAge > 0 {
+		e.read = time.Since(c.born)
+	}
+	if len(c.entries) >= c.o.Entries {
 		for old := range c.entries { // any one: map order is random enough, and cheap
 			delete(c.entries, old)
 			break

@@ -45,7 +45,7 @@ func apply(t *testing.T, r store.Records, ops ...store.Op) {
 
 // Whoever has seen a number, or knows that it was written, never reads a lower one: hundreds read while some write.
 func TestNeverStaleAfterApply(t *testing.T) {
-	c := cache.New(memory.NewRecords(memory.Options{}), memory.NewBus(), "one", 0)
+	c := cache.New(memory.NewRecords(memory.Options{}), memory.NewBus(), cache.Options{Node: "one"})
 	const names, readers, writes = 4, 300, 400
 	var written [names]atomic.Int64 // by an Apply that has returned
 	ctx, stop := context.WithCancel(t.Context())
@@ -86,7 +86,7 @@ func TestReadOvertakenByAWriteIsNotKept(t *testing.T) {
 	reading, written := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	slow := &slowGet{Records: memory.NewRecords(memory.Options{}), after: func() { once.Do(func() { close(reading); <-written }) }}
-	c := cache.New(slow, memory.NewBus(), "one", 0)
+	c := cache.New(slow, memory.NewBus(), cache.Options{Node: "one"})
 	apply(t, slow.Records, put("a", 1))
 	done := make(chan int64)
 	go func() {
@@ -118,7 +118,7 @@ func (s *slowGet) Get(ctx context.Context, k store.Key) (store.Record, error) {
 
 func TestWhatIsKept(t *testing.T) {
 	counts := &storetest.Counting{Records: memory.NewRecords(memory.Options{})}
-	c := cache.New(counts, memory.NewBus(), "one", 0)
+	c := cache.New(counts, memory.NewBus(), cache.Options{Node: "one"})
 	later := put("expires", 1)
 	later.ExpiresAt = time.Now().Add(time.Hour)
 	apply(t, c, put("a", 1), later)
@@ -152,7 +152,7 @@ func TestWhatIsKept(t *testing.T) {
 func TestFailedApplyDropsToo(t *testing.T) {
 	for _, fault := range []storetest.Fault{storetest.FailBefore, storetest.FailAfter} {
 		faulty := &storetest.Faulty{Records: memory.NewRecords(memory.Options{})}
-		c := cache.New(faulty, memory.NewBus(), "one", 0)
+		c := cache.New(faulty, memory.NewBus(), cache.Options{Node: "one"})
 		apply(t, c, put("a", 1))
 		read(t, c, "a")
 		faulty.OnApply = func(string, []store.Op) storetest.Fault { return fault }
@@ -165,7 +165,7 @@ func TestFailedApplyDropsToo(t *testing.T) {
 		}
 	}
 	records := memory.NewRecords(memory.Options{})
-	c := cache.New(records, memory.NewBus(), "one", 0)
+	c := cache.New(records, memory.NewBus(), cache.Options{Node: "one"})
 	read(t, c, "a") // absent, and kept so
 	apply(t, records, put("a", 3))
 	conflict := put("a", 4)
@@ -180,7 +180,7 @@ func TestFailedApplyDropsToo(t *testing.T) {
 
 func TestCorruptIsNeverAbsent(t *testing.T) {
 	records := memory.NewRecords(memory.Options{})
-	c := cache.New(records, memory.NewBus(), "one", 0)
+	c := cache.New(records, memory.NewBus(), cache.Options{Node: "one"})
 	apply(t, records, store.Op{Kind: store.Put, Name: "a", Value: []byte("{"), IfRevision: store.AnyRevision})
 	if _, _, err := cache.Read[number](t.Context(), c, key("a")); !errors.Is(err, store.ErrCorrupt) {
 		t.Errorf("got %v", err)
@@ -190,7 +190,7 @@ func TestCorruptIsNeverAbsent(t *testing.T) {
 func TestBounded(t *testing.T) {
 	const most = 50
 	counts := &storetest.Counting{Records: memory.NewRecords(memory.Options{})}
-	c := cache.New(counts, memory.NewBus(), "one", most)
+	c := cache.New(counts, memory.NewBus(), cache.Options{Node: "one", Entries: most})
 	for i := range 10 * most {
 		read(t, c, fmt.Sprint("absent ", i))
 	}
@@ -207,7 +207,7 @@ func TestBounded(t *testing.T) {
 func TestOtherNodesHear(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		records, bus := memory.NewRecords(memory.Options{}), memory.NewBus()
-		one, two := cache.New(records, bus, "one", 0), cache.New(records, bus, "two", 0)
+		one, two := cache.New(records, bus, cache.Options{Node: "one"}), cache.New(records, bus, cache.Options{Node: "two"})
 		stop := run(t, two)
 		defer stop()
 		apply(t, one, put("a", 1))
@@ -216,7 +216,7 @@ func TestOtherNodesHear(t *testing.T) {
 			t.Fatal(got)
 		}
 		ctx, hangUp := context.WithCancel(t.Context())
-		hung := cache.New(&hangsUp{records, hangUp}, bus, "one", 0)
+		hung := cache.New(&hangsUp{records, hangUp}, bus, cache.Options{Node: "one"})
 		if _, err := hung.Apply(ctx, "p", put("a", 2)); err != nil {
 			t.Fatal(err)
 		}
@@ -251,7 +251,7 @@ func TestGapEmptiesAndABrokenBusBlinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		records := memory.NewRecords(memory.Options{})
 		bus := &brokenBus{Bus: memory.NewBus(), gap: make(chan []byte)}
-		c := cache.New(records, bus, "one", 0)
+		c := cache.New(records, bus, cache.Options{Node: "one"})
 		stop := run(t, c)
 		defer stop()
 		apply(t, records, put("a", 1))
@@ -307,7 +307,7 @@ func (b *brokenBus) Subscribe(ctx context.Context, _ string) (<-chan []byte, err
 func TestUnreadableMessageEmpties(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		records, bus := memory.NewRecords(memory.Options{}), memory.NewBus()
-		c := cache.New(records, bus, "one", 0)
+		c := cache.New(records, bus, cache.Options{Node: "one"})
 		stop := run(t, c)
 		defer stop()
 		apply(t, records, put("a", 1))
