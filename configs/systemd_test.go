@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -83,25 +84,56 @@ func TestServiceUnit(t *testing.T) {
 	}
 }
 
+// A fleet's node keeps its notes in the same folders, has more descriptors, and is never given up.
+func TestFleetUnit(t *testing.T) {
+	const unit, more = "systemd/latchkey.service", "systemd/fleet.conf"
+	c, _ := readFleet(t)
+	for _, dir := range []string{c.Data, filepath.Dir(c.Keys)} {
+		if got := strings.Fields(strings.Join(values(t, more, "StateDirectory"), " ")); !slices.Contains(got, strings.TrimPrefix(dir, "/var/lib/")) {
+			t.Errorf("StateDirectory %q does not make %s", got, dir)
+		}
+	}
+	if got, want := values(t, more, "StateDirectory"), values(t, unit, "StateDirectory"); !slices.Equal(got, want) {
+		t.Errorf("StateDirectory is %q, the unit's %q", got, want)
+	}
+	if got := values(t, more, "StartLimitIntervalSec"); !slices.Equal(got, []string{"0"}) {
+		t.Errorf("StartLimitIntervalSec is %q, want 0: a node that finds no Redis goes on trying", got)
+	}
+	if one, fleet := number(t, unit, "LimitNOFILE"), number(t, more, "LimitNOFILE"); fleet < 3*one {
+		t.Errorf("LimitNOFILE is %d, the unit's %d: one of three nodes carries all connections", fleet, one)
+	}
+}
+
+func number(t *testing.T, file, key string) int {
+	t.Helper()
+	n, err := strconv.Atoi(strings.Join(values(t, file, key), ""))
+	if err != nil {
+		t.Fatalf("%s: %s: %v", file, key, err)
+	}
+	return n
+}
+
 // systemd understands the units, and finds the service well locked up, with and without sockets.conf.
 func TestSystemdAnalyze(t *testing.T) {
 	tool, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip("systemd-analyze is not installed")
 	}
-	for name, dropIn := range map[string]bool{"binds itself": false, "sockets passed": true} {
+	for name, dropIns := range map[string][]string{
+		"binds itself": nil, "sockets passed": {"sockets.conf"}, "a fleet's node": {"fleet.conf"}, "a fleet's node, sockets passed": {"fleet.conf", "sockets.conf"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			units := copyUnits(t, dir)
-			if dropIn {
-				p, err := os.ReadFile("systemd/sockets.conf")
+			if err := os.Mkdir(filepath.Join(dir, "latchkey.service.d"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range dropIns {
+				p, err := os.ReadFile("systemd/" + file)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := os.Mkdir(filepath.Join(dir, "latchkey.service.d"), 0o755); err != nil {
-					t.Fatal(err)
-				}
-				write(t, filepath.Join(dir, "latchkey.service.d", "sockets.conf"), string(p), 0o644)
+				write(t, filepath.Join(dir, "latchkey.service.d", file), string(p), 0o644)
 			}
 			analyze(t, tool, append([]string{"verify", "--man=no"}, units...)...)
 			analyze(t, tool, "security", "--offline=true", "--threshold=20", filepath.Join(dir, "latchkey.service"))

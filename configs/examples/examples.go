@@ -1,4 +1,4 @@
-// Package examples holds the configurations of Dovecot, Postfix and Radicale that the documentation shows to operators.
+// Package examples holds the configurations of Dovecot, Postfix, Radicale, Redis and load balancers that the documentation shows to operators.
 // The tests start the real servers with them, so what is shown is what is tested. It holds files and no code.
 package examples
 
@@ -6,5 +6,5 @@ import "embed"
 
 // Files are the configurations, as an operator would install them.
 //
-//go:embed *.conf *.conf.ext *.cf
+//go:embed *.conf *.conf.ext *.cf *.cfg *.acl
 var Files embed.FS
