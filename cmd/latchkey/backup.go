@@ -168,7 +168,10 @@ func restoreCommand(ctx context.Context, p program, args []string) error {
 	if _, r.holds, err = backup.Verify(ctx, f, backup.RestoreOptions{Accept: r.accept, Progress: newMeter(p.err, "verify", 0).at}); err != nil {
 		return err
 	}
-	return r.restore(ctx)
+	if err := r.restore(ctx); err != nil || cfg.Fleet() {
+		return err
+	}
+	return forgetRedis(cfg)
 }
 
 // restoring is one restore of a file that was verified.

@@ -94,10 +94,13 @@ func buildWith(ctx context.Context, cfg *configs.Config, log io.Writer, out ways
 }
 
 func (h *house) openStore(ctx context.Context, cfg *configs.Config, out waysOut) (err error) {
+	if err := notLeftBehind(cfg); err != nil {
+		return err
+	}
 	if h.db, err = h.openEngine(ctx, cfg); err != nil {
 		return mendStore(err, cfg)
 	}
-	if h.keys, err = needKeys(ctx, cfg, h.db); err != nil {
+	if h.keys, err = h.ownKeys(ctx, cfg); err != nil {
 		return errors.Join(err, h.db.Close())
 	}
 	h.signer = &oidc.Signer{Keys: h.keys, Issuer: cfg.Tokens.Issuer, Now: time.Now}
@@ -121,6 +124,21 @@ func (h *house) openStore(ctx context.Context, cfg *configs.Config, out waysOut)
 	h.first = cfg
 	h.now.Store(&settings{cfg: cfg})
 	return nil
+}
+
+// ownKeys loads the server keys of the store that was opened, once it is sure that this is the one that is meant.
+func (h *house) ownKeys(ctx context.Context, cfg *configs.Config) (*secret.Keys, error) {
+	if !cfg.Fleet() {
+		return needKeys(ctx, cfg, h.db)
+	}
+	if err := h.notBesideAnother(ctx, cfg); err != nil {
+		return nil, err
+	}
+	keys, err := needKeys(ctx, cfg, h.db)
+	if err == nil {
+		err = noteRedis(cfg, h.db.ID())
+	}
+	return keys, err
 }
 
 // partyOf is this installation as a relying party of WebAuthn.

@@ -48,7 +48,7 @@ func needKeys(ctx context.Context, cfg *configs.Config, db store.Records) (*secr
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("server keys: %s is gone, and app passwords were made with %s: bring the file back that holds them", cfg.Keys, strings.Join(used.IDs, ", "))
+		return nil, fmt.Errorf("server keys: %s is gone, and app passwords were made with %s: %s", cfg.Keys, strings.Join(used.IDs, ", "), bringKeys(cfg))
 	}
 	if err != nil {
 		return nil, err
@@ -57,6 +57,14 @@ func needKeys(ctx context.Context, cfg *configs.Config, db store.Records) (*secr
 		return nil, err
 	}
 	return keys, noteKeys(ctx, db, keys)
+}
+
+// bringKeys says where the file is to be had.
+func bringKeys(cfg *configs.Config) string {
+	if cfg.Fleet() {
+		return "copy the file from another node, for all have the same"
+	}
+	return "bring the file back that holds them"
 }
 
 func readUsedKeys(ctx context.Context, db store.Records) (usedKeys, int64, error) {
