@@ -1,0 +1,199 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"latchkey/authcore/store"
+)
+
+// Time-outs under callLimit: one dial may fail and the next still succeed within a call.
+const (
+	dialLimit    = 500 * time.Millisecond
+	refreshLimit = 300 * time.Millisecond // asking one node where the slots lie
+	idleLimit    = 5 * time.Minute        // an unused connection is closed
+	poolSize     = 32                     // connections to one server: those of the lanes, and what the bus and checks need
+)
+
+// router knows which server keeps which group. Standalone and Sentinel have one shard, a Cluster one for each master.
+type router struct {
+	db *DB
+
+	universal goredis.UniversalClient // for the bus
+
+	owners [groups]atomic.Pointer[shard]
+	asking sync.Mutex // held by the one that asks where the slots lie
+	mu     sync.Mutex
+	shards map[string]*shard // by address; guarded by mu; a Cluster has at most 1000 nodes
+	ended  bool              // guarded by mu
+}
+
+func newRouter(ctx context.Context, db *DB) (*router, error) {
+	r := &router{db: db, shards: make(map[string]*shard)}
+	o := db.options
+	switch o.Mode {
+	case Standalone:
+		s := r.shard(o.Addresses[0])
+		r.universal = s.client
+		r.own(s, 0, 16383)
+	case Sentinel:
+		s := newShard(db, "master "+o.MasterName, goredis.NewFailoverClient(o.failover()))
+		r.shards[s.name], r.universal = s, s.client
+		s.start()
+		r.own(s, 0, 16383)
+	case Cluster:
+		r.universal = goredis.NewClusterClient(o.cluster())
+		if err := r.refresh(ctx); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// server is how one server is spoken to. Repeating is done by DB.do alone, and the limit is the context's.
+func (o Options) server(addr string) *goredis.Options {
+	return &goredis.Options{
+		Addr: addr, Username: o.User, Password: o.Password.Reveal(), DB: o.Database, TLSConfig: o.TLS,
+		Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
+		DialTimeout: dialLimit, ReadTimeout: callLimit, WriteTimeout: callLimit, PoolTimeout: callLimit,
+		PoolSize: poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleLimit,
+	}
+}
+
+func (o Options) failover() *goredis.FailoverOptions {
+	return &goredis.FailoverOptions{
+		MasterName: o.MasterName, SentinelAddrs: o.Addresses,
+		SentinelUsername: o.SentinelUser, SentinelPassword: o.SentinelPassword.Reveal(),
+		Username: o.User, Password: o.Password.Reveal(), DB: o.Database, TLSConfig: o.TLS,
+		Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
+		DialTimeout: dialLimit, ReadTimeout: callLimit, WriteTimeout: callLimit, PoolTimeout: callLimit,
+		PoolSize: poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleLimit,
+	}
+}
+
+// cluster is for the bus: a message published on any node reaches all.
+func (o Options) cluster() *goredis.ClusterOptions {
+	return &goredis.ClusterOptions{
+		Addrs: o.Addresses, Username: o.User, Password: o.Password.Reveal(), TLSConfig: o.TLS,
+		Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
+		DialTimeout: dialLimit, ReadTimeout: callLimit, WriteTimeout: callLimit, PoolTimeout: callLimit,
+		PoolSize: poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleLimit,
+	}
+}
+
+// owner answers the shard that keeps the group, as far as we know.
+func (r *router) owner(group int) *shard { return r.owners[group].Load() }
+
+// masters answers every shard that keeps a group.
+func (r *router) masters() []*shard {
+	var all []*shard
+	seen := make(map[*shard]bool)
+	for g := range groups {
+		if s := r.owner(g); s != nil && !seen[s] {
+			seen[s] = true
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// shard answers the one at addr, and makes it if it is new.
+func (r *router) shard(addr string) *shard {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.shards[addr]
+	if s == nil {
+		s = newShard(r.db, addr, goredis.NewClient(r.db.options.server(addr)))
+		if !r.ended {
+			r.shards[addr] = s
+			s.start()
+		}
+	}
+	return s
+}
+
+// own gives s the groups whose slots lie in from to to.
+func (r *router) own(s *shard, from, to int) {
+	for g := range groups {
+		if slot := slotOf(g); from <= slot && slot <= to {
+			r.owners[g].Store(s)
+		}
+	}
+}
+
+// moved follows a MOVED answer for group.
+func (r *router) moved(group int, addr string) { r.owners[group].Store(r.shard(addr)) }
+
+// refresh asks the nodes, one after the other, where the slots lie. One asks; others that come meanwhile go on.
+func (r *router) refresh(ctx context.Context) error {
+	if r.db.options.Mode != Cluster || !r.asking.TryLock() {
+		return nil
+	}
+	defer r.asking.Unlock()
+	err := fmt.Errorf("%w: no node of the cluster answers", store.ErrUnavailable)
+	for _, addr := range r.addresses() {
+		slots, e := r.ask(ctx, addr)
+		if e == nil {
+			r.place(addr, slots)
+			return nil
+		}
+		err = fmt.Errorf("%w: ask %s where the slots lie: %s", store.ErrUnavailable, addr, plain(e))
+	}
+	return err
+}
+
+func (r *router) ask(ctx context.Context, addr string) ([]goredis.ClusterSlot, error) {
+	ctx, cancel := context.WithTimeout(ctx, refreshLimit)
+	defer cancel()
+	return r.shard(addr).client.ClusterSlots(ctx).Result()
+}
+
+// addresses are those of the nodes we know, and then those of the configuration.
+func (r *router) addresses() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]string, 0, len(r.shards)+len(r.db.options.Addresses))
+	for addr := range r.shards {
+		all = append(all, addr)
+	}
+	return append(all, r.db.options.Addresses...)
+}
+
+// place enters what the node at from told. A node that does not know its own host is where we asked it.
+func (r *router) place(from string, slots []goredis.ClusterSlot) {
+	for _, slot := range slots {
+		if len(slot.Nodes) == 0 {
+			continue
+		}
+		addr := slot.Nodes[0].Addr // the master comes first (CLUSTER SLOTS)
+		if host, port, err := net.SplitHostPort(addr); err == nil && host == "" {
+			if asked, _, err := net.SplitHostPort(from); err == nil {
+				addr = net.JoinHostPort(asked, port)
+			}
+		}
+		r.own(r.shard(addr), slot.Start, slot.End)
+	}
+}
+
+// close ends the clients. The workers have ended.
+func (r *router) close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	var err error
+	if c, isCluster := r.universal.(*goredis.ClusterClient); isCluster {
+		err = c.Close()
+	}
+	for _, s := range r.shards {
+		if e := s.client.Close(); e != nil {
+			err = e
+		}
+	}
+	return err
+}

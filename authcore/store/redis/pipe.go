@@ -1,0 +1,330 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"latchkey/authcore/store"
+)
+
+// Calls of many goroutines share pipelines, as batches share a commit of the embedded engine: a lane's workers take the
+// callers that wait and send their commands together. Nobody waits for company. Reads have a lane of their own, for
+// they need not wait for an fsync.
+const (
+	laneWorkers  = 2       // pipelines of a lane under way: while one is answered the next is gathered
+	pipeCommands = 128     // commands in one pipeline: others wait for it
+	pipeBytes    = 8 << 20 // and bytes, for a record may have a megabyte
+	ackLimit     = time.Second
+	firstPause   = 5 * time.Millisecond // before a repeat; doubles up to the longest
+	longestPause = 100 * time.Millisecond
+)
+
+// shard is one server and the lanes to it.
+type shard struct {
+	db     *DB
+	name   string
+	client *goredis.Client
+
+	reads, writes chan *request // unbuffered: the callers that wait are the queue, each bounded by its context
+}
+
+// request is one call on its way.
+type request struct {
+	cmds []goredis.Cmder // not the caller's any more until done
+	size int
+	err  error         // of the pipeline as a whole; read after done
+	done chan struct{} // takes one without waiting
+}
+
+func newShard(db *DB, name string, client *goredis.Client) *shard {
+	return &shard{db: db, name: name, client: client, reads: make(chan *request), writes: make(chan *request)}
+}
+
+func (s *shard) start() {
+	for range laneWorkers {
+		s.db.workers.Go(func() { s.work(s.reads, false) })
+		s.db.workers.Go(func() { s.work(s.writes, true) })
+	}
+}
+
+// do sends the commands of one call to the server that keeps the group, and answers when each of them has a reply: its
+// value, goredis.Nil or a WRONGTYPE, which the caller reads from the command. Anything else is store.ErrUnavailable or
+// the context's error. Behind writes it waits until the replicas have acknowledged. Commands may be sent twice.
+func (db *DB) do(ctx context.Context, group int, write bool, cmds ...goredis.Cmder) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := db.breaker.allow(); err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	err := db.try(limited, group, write, cmds)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("redis, perhaps done: %w", ctx.Err())
+	}
+	db.breaker.done(err)
+	return err
+}
+
+// try repeats until every command has its reply, ctx ends, or repeating cannot help.
+func (db *DB) try(ctx context.Context, group int, write bool, cmds []goredis.Cmder) error {
+	pause := firstPause
+	for {
+		s := db.router.owner(group)
+		err := errNoOwner
+		if s != nil {
+			err = s.send(ctx, write, cmds)
+		}
+		cmds, err = db.follow(ctx, write, cmds, err)
+		if err == nil {
+			return nil
+		}
+		wait, again := db.mend(ctx, group, cmds, err)
+		if !again {
+			return unavailable(err)
+		}
+		if wait {
+			if !sleep(ctx, pause) {
+				return unavailable(err)
+			}
+			pause = min(2*pause, longestPause)
+		}
+	}
+}
+
+var (
+	errNoOwner         = errors.New("no node of the cluster keeps the slot")
+	errNotAcknowledged = errors.New("too few replicas acknowledged the write")
+)
+
+// mend prepares a repeat after err, the first of cmds': at once or after a pause.
+func (db *DB) mend(ctx context.Context, group int, cmds []goredis.Cmder, err error) (wait, again bool) {
+	if errors.Is(err, errClosed) || errors.Is(err, errNotAcknowledged) || ctx.Err() != nil {
+		return false, false
+	}
+	if addr, is := goredis.IsMovedError(err); is {
+		db.router.moved(group, addr)
+		return false, true
+	}
+	switch {
+	case strings.HasPrefix(err.Error(), "NOSCRIPT"):
+		sendSources(cmds)
+		return false, true
+	case !isReply(err), goredis.IsClusterDownError(err), goredis.IsReadOnlyError(err):
+		_ = db.router.refresh(ctx) // the repeat tells whether that helped
+		return true, true
+	}
+	return true, goredis.IsLoadingError(err) || goredis.IsTryAgainError(err) || goredis.IsMasterDownError(err) || isMoving(err)
+}
+
+// isMoving: a script met a key whose slot is on its way to another node. Scripts read all they may write before they
+// write, so that nothing was written.
+func isMoving(err error) bool { return strings.Contains(err.Error(), "non local key") }
+
+// follow passes over the commands that have their replies, and takes one that is asked for elsewhere (ASK, while a slot
+// moves) there. It answers the rest, from the first without a reply on, and that one's error.
+func (db *DB) follow(ctx context.Context, write bool, cmds []goredis.Cmder, err error) ([]goredis.Cmder, error) {
+	if errors.Is(err, errClosed) || errors.Is(err, errNotAcknowledged) || errors.Is(err, errNoOwner) || ctx.Err() != nil {
+		return cmds, err
+	}
+	for len(cmds) > 0 {
+		e := failure(cmds[0])
+		if addr, is := goredis.IsAskError(e); e != nil && is {
+			e = db.router.shard(addr).exec(ctx, write, []goredis.Cmder{goredis.NewStatusCmd(ctx, "asking"), cmds[0]})
+			if e == nil {
+				e = failure(cmds[0])
+			}
+		}
+		if e != nil {
+			return cmds, e
+		}
+		cmds = cmds[1:]
+	}
+	return nil, err
+}
+
+// failure answers why a command has no reply that its caller could use.
+func failure(cmd goredis.Cmder) error {
+	err := cmd.Err()
+	if err == nil || errors.Is(err, goredis.Nil) || isWrongType(err) {
+		return nil
+	}
+	return err
+}
+
+// isWrongType: there is something else under a key of ours.
+func isWrongType(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "WRONGTYPE") }
+
+// isReply tells what the server said from what happened on the way.
+func isReply(err error) bool {
+	var e goredis.Error
+	return errors.As(err, &e)
+}
+
+// send hands cmds to a worker and waits for it. After an error that is ctx's the commands still belong to the worker.
+func (s *shard) send(ctx context.Context, write bool, cmds []goredis.Cmder) error {
+	req := &request{cmds: cmds, size: size(cmds), done: make(chan struct{}, 1)}
+	lane := s.reads
+	if write {
+		lane = s.writes
+	}
+	select {
+	case lane <- req:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.db.closing:
+		return errClosed
+	}
+	select {
+	case <-req.done:
+		return req.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// size answers how many bytes the arguments have, about.
+func size(cmds []goredis.Cmder) int {
+	n := 0
+	for _, cmd := range cmds {
+		for _, arg := range cmd.Args() {
+			switch a := arg.(type) {
+			case string:
+				n += len(a)
+			case []byte:
+				n += len(a)
+			}
+		}
+	}
+	return n
+}
+
+// work serves a lane until the store closes; what it has taken it answers.
+func (s *shard) work(lane <-chan *request, write bool) {
+	var taken []*request
+	var cmds []goredis.Cmder
+	for {
+		select {
+		case first := <-lane:
+			taken = gather(taken[:0], first, lane)
+			cmds = cmds[:0]
+			for _, req := range taken {
+				cmds = append(cmds, req.cmds...)
+			}
+			err := s.pipeline(write, cmds)
+			for i, req := range taken {
+				req.err = err
+				req.done <- struct{}{}
+				taken[i] = nil
+			}
+			clear(cmds)
+		case <-s.db.closing:
+			return
+		}
+	}
+}
+
+// gather takes the callers that are waiting already. It steps aside once, so that those whom the last pipeline woke get
+// in line.
+func gather(taken []*request, first *request, lane <-chan *request) []*request {
+	taken = append(taken, first)
+	runtime.Gosched()
+	for n, bytes := len(first.cmds), first.size; n < pipeCommands && bytes < pipeBytes; {
+		select {
+		case next := <-lane:
+			taken = append(taken, next)
+			n += len(next.cmds)
+			bytes += next.size
+		default:
+			return taken
+		}
+	}
+	return taken
+}
+
+func (s *shard) pipeline(write bool, cmds []goredis.Cmder) error {
+	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+	defer cancel()
+	return s.exec(ctx, write, cmds)
+}
+
+// exec sends cmds on one connection. Its error says that the writes were not acknowledged; what became of each command
+// is in the command.
+func (s *shard) exec(ctx context.Context, write bool, cmds []goredis.Cmder) error {
+	pipe := s.client.Pipeline()
+	for _, cmd := range cmds {
+		_ = pipe.Process(ctx, cmd) // only queues
+	}
+	var wait *goredis.IntCmd
+	replicas := s.db.options.Replicas
+	if write && replicas > 0 {
+		// In a MULTI it would not wait. It counts from the last write of this connection.
+		wait = goredis.NewIntCmd(ctx, "wait", replicas, ackLimit.Milliseconds())
+		_ = pipe.Process(ctx, wait)
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	if wait == nil {
+		return nil
+	}
+	if got, err := wait.Result(); err != nil {
+		return fmt.Errorf("wait for replicas: %w", err)
+	} else if got < int64(replicas) {
+		return fmt.Errorf("%w: %d of %d", errNotAcknowledged, got, replicas)
+	}
+	return nil
+}
+
+// sleep answers whether ctx still holds after d.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// unavailable says why in words that hold no value: a server repeats arguments in some of its errors.
+func unavailable(err error) error {
+	if errors.Is(err, store.ErrUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: redis: %s", store.ErrUnavailable, plain(err))
+}
+
+// plain is err without what a server may have repeated of a command.
+func plain(err error) string {
+	if !isReply(err) {
+		return err.Error()
+	}
+	code, _, _ := strings.Cut(err.Error(), " ")
+	if why, known := codes[code]; known {
+		return code + ": " + why
+	}
+	return "the server answered " + code
+}
+
+// codes are the answers that an operator can do something about.
+var codes = map[string]string{
+	"NOAUTH":      "the server asks for a password",
+	"WRONGPASS":   "the user or the password is not accepted",
+	"NOPERM":      "the user may not do this: see the ACL in the manual",
+	"OOM":         "the server has no memory left (maxmemory)",
+	"MISCONF":     "the server cannot save to its disk",
+	"READONLY":    "the server is a replica",
+	"NOREPLICAS":  "too few replicas are connected (min-replicas-to-write)",
+	"LOADING":     "the server is loading its data",
+	"CLUSTERDOWN": "the cluster is down",
+	"MASTERDOWN":  "the link to the master is down",
+	"TRYAGAIN":    "a slot is on its way to another node",
+	"BUSY":        "the server runs a slow script",
+}

@@ -1,0 +1,183 @@
+// Package redis keeps records, ephemerals and the bus of a fleet on Redis 7: standalone, Sentinel or Cluster. Whoever
+// hears that a batch was written hears it after the server, and the replicas that were asked for, did.
+//
+// It refuses what would lose or hide records: a record whose checksum does not hold, a group of partitions that stands
+// below what this node has seen of it (ErrRolledBack), a store that a restore left half full. It reads from masters
+// only, and every call ends within callLimit, with store.ErrUnavailable if the server could not be reached or did not
+// acknowledge. It never says that a record is absent when it only could not ask.
+//
+// Rules of this package. A partition belongs to one of 256 groups (keys.go); all keys of a group share a hash tag, so
+// that a script may touch them in a Cluster. All commands go through DB.do, which may send them twice: what must not
+// happen twice says so by an id of its own.
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"latchkey/authcore/secret"
+	"latchkey/authcore/store"
+)
+
+// The modes of a server.
+const (
+	Standalone = "standalone"
+	Sentinel   = "sentinel"
+	Cluster    = "cluster"
+)
+
+// callLimit bounds one call with everything in it: dialling, waiting for a connection, repeating. A sign-in has 2 s.
+const callLimit = 1500 * time.Millisecond
+
+// Options of Open.
+type Options struct {
+	Mode             string   // Standalone, Sentinel or Cluster
+	Addresses        []string // of the server, the sentinels, or some of the cluster's nodes
+	MasterName       string   // Sentinel
+	User             string
+	Password         secret.String
+	SentinelUser     string
+	SentinelPassword secret.String
+	TLS              *tls.Config // nil: plain
+	Database         int         // 0 for a cluster
+	Prefix           string      // of every key; empty: "latchkey"
+	Replicas         int         // how many of them acknowledge each write; for zero loss all that there are
+	AllowLossy       bool        // open a server that may lose what it acknowledged
+	StateDir         string      // 0700, this node's own: its id, the highest revisions it has seen
+	Node             string      // display name
+	Restoring        bool        // open what an interrupted Restore left, to restore again
+	Log              *slog.Logger
+}
+
+var errClosed = fmt.Errorf("%w: it is closed", store.ErrUnavailable)
+
+// DB is an open store, safe for concurrent use.
+type DB struct {
+	options Options
+	log     *slog.Logger
+	keys    keys
+	id      string
+	heads   *heads
+	breaker *breaker
+	router  *router
+
+	records *Records
+
+	closing chan struct{}
+	workers sync.WaitGroup // owned by Close
+	close   sync.Once
+}
+
+// Open dials the server, asks that it is durable, and loads what this node has seen. ctx bounds the opening alone.
+func Open(ctx context.Context, o Options) (*DB, error) {
+	o, err := o.filled()
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{options: o, log: o.Log, keys: keys{prefix: o.Prefix}, breaker: newBreaker(), closing: make(chan struct{})}
+	db.records = &Records{db: db}
+	if err := db.open(ctx); err != nil {
+		_ = db.Close()
+		return nil, fmt.Errorf("open the store on redis: %w", err)
+	}
+	return db, nil
+}
+
+func (o Options) filled() (Options, error) {
+	switch {
+	case o.Mode != Standalone && o.Mode != Sentinel && o.Mode != Cluster:
+		return o, fmt.Errorf("redis: mode %q is none", o.Mode)
+	case len(o.Addresses) == 0:
+		return o, errors.New("redis: no address")
+	case o.Mode == Sentinel && o.MasterName == "":
+		return o, errors.New("redis: a sentinel needs the master's name")
+	case o.Mode == Cluster && o.Database != 0:
+		return o, errors.New("redis: a cluster has database 0 alone")
+	}
+	if o.Prefix == "" {
+		o.Prefix = "latchkey"
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o, nil
+}
+
+// open is the steps of Open, in their order.
+func (db *DB) open(ctx context.Context) (err error) {
+	if db.heads, err = openHeads(db.options.StateDir, db.options.Replicas == 0, db.log); err != nil {
+		return err
+	}
+	if db.router, err = newRouter(ctx, db); err != nil {
+		return err
+	}
+	if db.id, err = db.identify(ctx); err != nil {
+		return err
+	}
+	if other := db.heads.belongs(db.id); other != "" {
+		return fmt.Errorf("the notes in %s are of the store %s, and this is %s: give this node a folder of its own", db.options.StateDir, other, db.id)
+	}
+	return nil
+}
+
+// Records keeps store.Records, store.Snapshotter and store.Restorer.
+func (db *DB) Records() *Records { return db.records }
+
+// ID is the random name that the store was given when it was made; it is kept in it.
+func (db *DB) ID() string { return db.id }
+
+// NodeID is the random name of this node, kept in its StateDir.
+func (db *DB) NodeID() string { return db.heads.id() }
+
+// Heard raises what this node knows of the partition's group: another node wrote revision there and told so.
+func (db *DB) Heard(partition string, revision int64) {
+	db.heads.heard(groupOf(partition), revision)
+}
+
+// Close ends the store: pipelines under way are finished, later calls end with store.ErrUnavailable.
+func (db *DB) Close() error {
+	var err error
+	db.close.Do(func() {
+		close(db.closing)
+		db.workers.Wait()
+		if db.router != nil {
+			err = db.router.close()
+		}
+		if db.heads != nil {
+			err = errors.Join(err, db.heads.close())
+		}
+	})
+	return err
+}
+
+// identify answers the store's id; the first node that comes makes it.
+func (db *DB) identify(ctx context.Context) (string, error) {
+	meta := db.keys.meta()
+	made := goredis.NewBoolCmd(ctx, "hsetnx", meta, "id", randomID())
+	read := goredis.NewSliceCmd(ctx, "hmget", meta, "id", "restoring")
+	if err := db.do(ctx, metaGroup, true, made, read); err != nil {
+		return "", err
+	}
+	fields, err := read.Result()
+	if err != nil {
+		return "", fmt.Errorf("%w: the store's own record: %w", store.ErrCorrupt, err)
+	}
+	id, isText := fields[0].(string)
+	if !isText || id == "" {
+		return "", fmt.Errorf("%w: the store has no id", store.ErrCorrupt)
+	}
+	if fields[1] != nil && !db.options.Restoring {
+		return "", ErrHalfRestored
+	}
+	return id, nil
+}
+
+// ErrHalfRestored: a restore into this store did not end. Restore again; it begins anew.
+var ErrHalfRestored = errors.New("a restore into this store was interrupted: restore again")

@@ -1,0 +1,74 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"latchkey/authcore/store/redistest"
+)
+
+// mustOpen opens a store for a test, with a state folder of its own unless o has one.
+func mustOpen(t testing.TB, o Options) *DB {
+	t.Helper()
+	if o.StateDir == "" {
+		o.StateDir = filepath.Join(t.TempDir(), "state")
+	}
+	db, err := Open(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return db
+}
+
+func TestSlotOf(t *testing.T) {
+	// CRC-16/XMODEM of "123456789" is 0x31C3 (Redis Cluster specification, appendix A).
+	if got := crc16("123456789"); got != 0x31c3 {
+		t.Errorf("got %#x, want 0x31c3", got)
+	}
+}
+
+// Many callers of one lane each get their own reply, in every mode.
+func TestPeersDo(t *testing.T) {
+	for name, open := range modes {
+		t.Run(name, func(t *testing.T) {
+			db := open(t)
+			var callers sync.WaitGroup
+			for i := range 500 {
+				callers.Go(func() {
+					group := i % groups
+					key := db.keys.group(group) + fmt.Sprint("try", i)
+					set := goredis.NewStatusCmd(t.Context(), "set", key, i)
+					get := goredis.NewIntCmd(t.Context(), "get", key)
+					if err := db.do(t.Context(), group, true, set, get); err != nil || get.Val() != int64(i) {
+						t.Errorf("call %d: got %d, %v", i, get.Val(), err)
+					}
+				})
+			}
+			callers.Wait()
+		})
+	}
+}
+
+// modes opens a store in each of them.
+var modes = map[string]func(t testing.TB) *DB{
+	"standalone": func(t testing.TB) *DB {
+		return mustOpen(t, Options{Mode: Standalone, Addresses: []string{redistest.Standalone(t).Addr}})
+	},
+	"sentinel": func(t testing.TB) *DB {
+		f := redistest.Sentinel(t)
+		return mustOpen(t, Options{Mode: Sentinel, Addresses: f.Addresses(), MasterName: redistest.MasterName, Replicas: 1})
+	},
+	"cluster": func(t testing.TB) *DB {
+		return mustOpen(t, Options{Mode: Cluster, Addresses: redistest.Cluster(t).Addresses()})
+	},
+}

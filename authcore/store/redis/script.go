@@ -1,0 +1,43 @@
+package redis
+
+import (
+	"context"
+	"crypto/sha1" // what EVALSHA names a script by
+	"encoding/hex"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// script is a Lua script with its hash. It never changes.
+type script struct{ source, hash string }
+
+func newScript(source string) *script {
+	sum := sha1.Sum([]byte(source))
+	return &script{source: source, hash: hex.EncodeToString(sum[:])}
+}
+
+// scriptCall is a command that runs a script: by its hash, until a server says that it does not know it.
+type scriptCall struct {
+	*goredis.Cmd
+	script *script
+}
+
+// call prepares a run of the script. Every key that it touches must be in keys, all of one group.
+func (s *script) call(ctx context.Context, keys []string, args ...any) *scriptCall {
+	all := make([]any, 0, 3+len(keys)+len(args))
+	all = append(all, "evalsha", s.hash, len(keys))
+	for _, k := range keys {
+		all = append(all, k)
+	}
+	return &scriptCall{Cmd: goredis.NewCmd(ctx, append(all, args...)...), script: s}
+}
+
+// sendSources makes the scripts among cmds run by their source, which a server then knows.
+func sendSources(cmds []goredis.Cmder) {
+	for _, cmd := range cmds {
+		if c, is := cmd.(*scriptCall); is {
+			args := c.Args() // the command's own
+			args[0], args[1] = "eval", c.script.source
+		}
+	}
+}
