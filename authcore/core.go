@@ -37,6 +37,7 @@ type Options struct {
 	Log       *slog.Logger     // nil: nothing is logged
 	Now       func() time.Time // nil: time.Now
 	Node      string           // name of this process among those that share the records; empty: random
+	Fleet     *Fleet           // nil: it shares them with nobody
 
 	Cutoff       time.Time       // domains created at or after it are born with app passwords required; zero: policy.Cutoff
 	Hold         time.Duration   // a refusal leaves at start + Hold at least; zero: DefaultHold, negative: none (tests)
@@ -92,6 +93,8 @@ type Core struct {
 	rekeys     rekeys
 	shareKey   string // random for this process: what DAV requests share is told to nobody
 	madeRooms  chan session.Door
+	fleet      *fleet // nil: no other process shares the records
+	started    time.Time
 
 	codeThrottle *otp.Throttle
 }
@@ -130,7 +133,9 @@ func New(o Options) *Core {
 	c.lastUse = newLastUse()
 	c.newClients = newNewClients()
 	c.madeRooms = make(chan session.Door, 1024)
-	c.doors = session.NewDoors(o.PerDoor, o.Now, c.roomWasMade)
+	c.started = o.Now().UTC()
+	c.fleet = newFleet(o.Fleet, o.Node, o.Now())
+	c.doors = session.NewDoors(o.PerDoor, o.Now, c.madeRoom)
 	return c
 }
 
@@ -149,6 +154,7 @@ func (c *Core) Run(ctx context.Context) error {
 	go func() { done <- c.records.Run(ctx) }()
 	var beside sync.WaitGroup
 	beside.Go(func() { c.deliver(ctx) })
+	beside.Go(func() { c.runFleet(ctx) })
 	c.writeUses(ctx)
 	beside.Wait()
 	if err := <-done; ctx.Err() == nil {

@@ -41,7 +41,7 @@ func (c *Core) open(ctx context.Context, t *trial, g grant) (Decision, error) {
 	}
 	door := c.doorSession(t, d)
 	if standing, ok := c.doors.Shared(door.Share); ok && standing.Epochs != d.Epochs {
-		c.doors.End(standing.ID)
+		c.endHere(ctx, standing.ID)
 	}
 	opened, err := c.doors.Open(door)
 	if errors.Is(err, session.ErrTooMany) {
@@ -53,8 +53,14 @@ func (c *Core) open(ctx context.Context, t *trial, g grant) (Decision, error) {
 	d.Session = opened.ID
 	if opened.ID != door.ID { // another request of the same DAV session came first, and audits it
 		err = c.doors.Confirmed(ctx, opened.ID)
-	} else if err = c.recordAllow(ctx, t, d); err != nil {
-		c.doors.End(d.Session)
+		if err == nil {
+			c.sitAgain(ctx, opened.ID)
+		}
+	} else if err = c.begins(ctx, t, d, opened); err != nil {
+		c.endHere(ctx, d.Session)
+	}
+	if errors.Is(err, session.ErrTooMany) {
+		return Decision{Reason: TooManyConnections, RetryAfter: retryBroken}, nil
 	}
 	if err != nil {
 		return Decision{}, broken("record sign-in", err)
@@ -63,6 +69,18 @@ func (c *Core) open(ctx context.Context, t *trial, g grant) (Decision, error) {
 	c.lastUse.mark(t, d, c.now())
 	c.newClients.mark(t, d, c.now())
 	return d, nil
+}
+
+// begins counts a session over all nodes, and records it.
+func (c *Core) begins(ctx context.Context, t *trial, d Decision, opened session.Door) error {
+	room, err := c.sit(ctx, opened)
+	if err != nil {
+		return err
+	}
+	if !room {
+		return session.ErrTooMany
+	}
+	return c.recordAllow(ctx, t, d)
 }
 
 func (c *Core) decision(t *trial, g grant) (Decision, error) {

@@ -44,7 +44,11 @@ func (c *Core) SessionsOf(ctx context.Context, a Actor, address string) (Session
 }
 
 func (c *Core) listSessions(ctx context.Context, t target) (Sessions, error) {
-	s := Sessions{Doors: c.doors.List(t.domain(), t.person.ID)}
+	doors, err := c.doorSessions(ctx, t.domain(), t.person.ID)
+	if err != nil {
+		return Sessions{}, err
+	}
+	s := Sessions{Doors: doors}
 	_, epochs, err := c.webEpochs(ctx, t.domain(), t.person.ID)
 	if err != nil {
 		return Sessions{}, err
@@ -118,7 +122,11 @@ func (c *Core) EndMySessions(ctx context.Context, a Actor) error {
 func (c *Core) endSession(ctx context.Context, a Actor, t target, id session.ID) error {
 	entry := c.entry(a, t, audit.SessionEnd)
 	entry.Session = string(id)
-	for _, s := range c.doors.List(t.domain(), t.person.ID) {
+	doors, err := c.doorSessions(ctx, t.domain(), t.person.ID)
+	if err != nil {
+		return err
+	}
+	for _, s := range doors {
 		if s.ID == id {
 			return c.endDoor(ctx, s, entry)
 		}
@@ -145,10 +153,22 @@ func (c *Core) endWeb(ctx context.Context, d member.DomainID, m member.ID, id se
 // endDoor takes the session out of the registry, which Stands asks, and tells the doors to look.
 func (c *Core) endDoor(ctx context.Context, s session.Door, entry audit.Entry) error {
 	entry.Door = s.Door
+	if c.fleet != nil && !c.doors.Has(s.ID) {
+		return c.endOnNode(ctx, s, entry)
+	}
 	if err := c.apply(ctx, s.Domain, audit.Op(entry)); err != nil {
 		return err
 	}
-	c.doors.End(s.ID)
+	c.endHere(ctx, s.ID)
 	c.tell(ctx, Revocation{Domain: s.Domain, Member: s.Member, Session: s.ID})
+	return nil
+}
+
+// endOnNode ends a session that another node has: it finds the mark when it is told to look, or by looking itself.
+func (c *Core) endOnNode(ctx context.Context, s session.Door, entry audit.Entry) error {
+	if err := c.endElsewhere(ctx, s, audit.Op(entry)); err != nil {
+		return err
+	}
+	c.vacate(ctx, s)
 	return nil
 }

@@ -18,6 +18,9 @@ func (c *Core) Stands(ctx context.Context, s Standing) (bool, error) {
 	if !s.Until.IsZero() && !c.now().Before(s.Until) || !c.doors.Has(s.Session) {
 		return false, nil
 	}
+	if over, err := c.wasEnded(ctx, s.Domain, s.Session); over || err != nil {
+		return false, err
+	}
 	dom, _, err := cache.ReadPast[member.Domain](ctx, c.records, member.DomainKey(s.Domain))
 	if err != nil || dom == nil {
 		return false, err
@@ -57,7 +60,7 @@ func (c *Core) credentialEpoch(ctx context.Context, s Standing) (int64, error) {
 }
 
 // Ended takes a session out of the registry. It is called once for every allowed Decision that opened one.
-func (c *Core) Ended(_ context.Context, id session.ID, _ End) { c.doors.End(id) }
+func (c *Core) Ended(ctx context.Context, id session.ID, _ End) { c.endHere(ctx, id) }
 
 // Revocations yields what live sessions must be judged again, until ctx ends. After a gap, and at the start, it asks for
 // all of them.
@@ -97,6 +100,12 @@ func (c *Core) follow(ch <-chan []byte, yield func(Revocation) bool) bool {
 			}
 		}
 	}
+}
+
+// madeRoom follows a session out that had to go.
+func (c *Core) madeRoom(s session.Door) {
+	c.giveBack(context.Background(), s)
+	c.roomWasMade(s)
 }
 
 // roomWasMade tells this node's doors that a session had to go. When they lag behind, its next request opens a new one

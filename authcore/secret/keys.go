@@ -23,8 +23,9 @@ type Keys struct{ held atomic.Pointer[ring] }
 
 // ring is what Keys hold at one time. It is read-only.
 type ring struct {
-	mac  []macKey     // the current one first, the oldest last
+	mac  []macKey     // the newest first
 	sign []SigningKey // the newest first
+	back []string     // ids of those that nothing is made with yet
 }
 
 func keysOf(r ring) *Keys {
@@ -93,7 +94,7 @@ func randomID() string {
 // MAC is HMAC-SHA-256 under the current key over a purpose and length-prefixed parts. The id of the key goes beside what
 // was made with it.
 func (k *Keys) MAC(purpose string, parts ...string) (id string, mac []byte) {
-	m := k.held.Load().mac[0]
+	m := k.held.Load().current()
 	return m.id, macOf(m.key, purpose, parts)
 }
 
@@ -108,7 +109,7 @@ func (k *Keys) MACUnder(id, purpose string, parts ...string) ([]byte, bool) {
 }
 
 // CurrentMAC is the id of the key that MAC uses.
-func (k *Keys) CurrentMAC() string { return k.held.Load().mac[0].id }
+func (k *Keys) CurrentMAC() string { return k.held.Load().current().id }
 
 func macOf(key []byte, purpose string, parts []string) []byte {
 	h := hmac.New(sha256.New, key)
@@ -143,8 +144,8 @@ func (k *Keys) Fingerprint(purpose string, parts ...string) string {
 func (k *Keys) List(now time.Time) []KeyInfo {
 	r := k.held.Load()
 	var l []KeyInfo
-	for i, m := range r.mac {
-		l = append(l, KeyInfo{ID: m.id, Kind: kindMAC, Created: m.created, Fingerprint: keyPrint(m.key), Current: i == 0})
+	for _, m := range r.mac {
+		l = append(l, KeyInfo{ID: m.id, Kind: kindMAC, Created: m.created, Fingerprint: keyPrint(m.key), Current: m.id == r.current().id})
 	}
 	current := k.SigningAt(now).ID
 	for _, s := range r.sign {

@@ -57,7 +57,7 @@ func (k *Keys) Without(id string, now time.Time) (*Keys, error) {
 	}
 	former := slices.ContainsFunc(r.sign, func(s SigningKey) bool { return s.ID == id && !r.published(s, now) })
 	pending := slices.ContainsFunc(r.sign, func(s SigningKey) bool { return s.ID == id && now.Before(s.from()) && r.signer(now).ID != id })
-	old := slices.ContainsFunc(r.mac[1:], func(m macKey) bool { return m.id == id })
+	old := slices.ContainsFunc(r.mac, func(m macKey) bool { return m.id == id && id != r.current().id })
 	if !former && !pending && !old {
 		return nil, fmt.Errorf("%s %w", id, ErrCurrentKey)
 	}
@@ -89,7 +89,7 @@ func (s SigningKey) from() time.Time { return s.Created.Add(PublishedBefore) }
 
 func (k *ring) signer(now time.Time) SigningKey {
 	for _, s := range k.sign { // the newest first
-		if !now.Before(s.from()) {
+		if !now.Before(s.from()) && !slices.Contains(k.back, s.ID) {
 			return s
 		}
 	}

@@ -22,7 +22,7 @@ var ErrSealed = errors.New("cannot open what was sealed")
 
 // Seal seals plain under the current key for a purpose; bound names where it belongs, so that it opens nowhere else.
 func (k *Keys) Seal(purpose, bound string, plain []byte) Sealed {
-	s, err := k.held.Load().mac[0].seal(purpose, bound, plain)
+	s, err := k.held.Load().current().seal(purpose, bound, plain)
 	if err != nil {
 		panic(fmt.Sprintf("secret: seal: %v", err)) // a key of 32 bytes always makes a cipher
 	}

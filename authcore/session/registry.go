@@ -24,8 +24,10 @@ type Door struct {
 	Since          time.Time       `json:"since"`
 	Until          time.Time       `json:"until,omitzero"` // the credential's expiry
 	Epochs         member.Epochs   `json:"-"`
-	Share          string          `json:"-"` // DAV: what makes requests one session; empty: every connection its own
+	Share          string          `json:"-"`              // DAV: what makes requests one session; empty: every connection its own
+	Node           string          `json:"node,omitempty"` // of a fleet: the name of the node that has it
 	lastUsed       time.Time
+	toldAt         time.Time     // of a fleet: when its seat was told last
 	pending        chan struct{} // shared ones: closed once it is confirmed or over; nil from then on
 }
 
@@ -227,6 +229,61 @@ func (r *Doors) List(d member.DomainID, id member.ID) []Door {
 		return 1
 	})
 	return l
+}
+
+// Limit is how many sessions a member may have at one door.
+func (r *Doors) Limit() int { return r.limit }
+
+// Tell says whether the session's seat was told longer than every ago; from now on it counts as told.
+func (r *Doors) Tell(id ID, every time.Duration) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s, now := r.sessions[id], r.now()
+	if s == nil || now.Sub(s.toldAt) < every {
+		return false
+	}
+	s.toldAt = now
+	return true
+}
+
+// Untell has the session's seat told again.
+func (r *Doors) Untell(id ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.sessions[id]; s != nil {
+		s.toldAt = time.Time{}
+	}
+}
+
+// Told answers the sessions whose seats were told longer than every ago, those used longest ago first. idling says
+// whether DAV sessions are among them whose seats were told: those are told at their use, so that their order says which is
+// idle.
+func (r *Doors) Told(every time.Duration, idling bool) []ID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	var l []*Door
+	for _, s := range r.sessions {
+		if now.Sub(s.toldAt) >= every && (idling || s.Share == "" || s.toldAt.IsZero()) {
+			l = append(l, s)
+		}
+	}
+	slices.SortFunc(l, func(a, b *Door) int { return a.lastUsed.Compare(b.lastUsed) })
+	ids := make([]ID, len(l))
+	for i, s := range l {
+		ids[i] = s.ID
+	}
+	return ids
+}
+
+// Get answers a live session.
+func (r *Doors) Get(id ID) (Door, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.sessions[id]; s != nil {
+		return *s, true
+	}
+	return Door{}, false
 }
 
 // Len is the number of live sessions.
