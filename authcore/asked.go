@@ -151,7 +151,7 @@ func (c *Core) refusedCode(ctx context.Context, client Client, t asked, why erro
 		e.Target, e.MemberID = t.Address, string(t.Member)
 		partition, key, every = member.Partition(t.Domain), append(key, string(t.Member)), time.Hour
 	}
-	if err := c.merger.Add(ctx, partition, e, c.print("audit", key...), every); err != nil {
+	if err := c.merge(ctx, partition, e, c.print("audit", key...), every); err != nil {
 		return broken("record a refusal", err)
 	}
 	return why

@@ -46,6 +46,7 @@ type trial struct {
 // again, and nothing was counted. A refusal is answered no earlier than start + hold. For every allowed Decision Ended
 // must be called once; DAV requests that belong to a standing session share its Decision and its end.
 func (c *Core) Authenticate(ctx context.Context, a Attempt) (Decision, error) {
+	ctx = c.Rationed(ctx)
 	t := c.begin(a)
 	defer c.crowd.leave(t)
 	d, err := c.decide(ctx, t)

@@ -47,6 +47,7 @@ type Options struct {
 	CacheEntries int             // decoded records kept; 0: cache.DefaultEntries
 	Recheck      time.Duration   // how often the net under the bus looks for revocations; 0: never, for a process alone
 	AuditKeep    time.Duration   // of entries from now on; 0: audit.Keep
+	StoreTime    time.Duration   // what one attempt may ask of the store in all; 0: no bound but that of each step (an embedded store)
 
 	Senders    map[notify.Channel]notify.Sender // ways out of the house; a channel without one is not offered
 	Webhooks   []notify.Webhook                 // what those among the senders want; notify.MaxWebhooks at most
@@ -119,6 +120,9 @@ func New(o Options) *Core {
 	if o.AuditKeep > 0 && o.AuditKeep != audit.Keep {
 		o.Records = audit.Kept{Records: o.Records, For: o.AuditKeep}
 	}
+	if o.StoreTime > 0 {
+		o.Records, o.Ephemeral, o.Bus = rationed{o.Records}, rationedEphemeral{o.Ephemeral}, rationedBus{o.Bus}
+	}
 	c := &Core{o: o, log: o.Log, now: o.Now, records: newCache(o), shareKey: rand.Text()}
 	c.dir = &member.Directory{Cache: c.records, Keys: o.Keys}
 	c.claims = &member.Claims{Records: o.Records, Now: o.Now, Names: c.names}
@@ -157,6 +161,7 @@ func (c *Core) Run(ctx context.Context) error {
 	beside.Go(func() { c.runFleet(ctx) })
 	c.writeUses(ctx)
 	beside.Wait()
+	c.merger.Wait()
 	if err := <-done; ctx.Err() == nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func (c *Core) open(ctx context.Context, t *trial, g grant) (Decision, error) {
 	}
 	d.Session = opened.ID
 	if opened.ID != door.ID { // another request of the same DAV session came first, and audits it
-		err = c.doors.Confirmed(ctx, opened.ID)
+		err = c.opened(ctx, opened.ID)
 		if err == nil {
 			c.sitAgain(ctx, opened.ID)
 		}
@@ -81,6 +81,20 @@ func (c *Core) begins(ctx context.Context, t *trial, d Decision, opened session.
 		return session.ErrTooMany
 	}
 	return c.recordAllow(ctx, t, d)
+}
+
+// merge writes an entry that may repeat, together with those of others.
+func (c *Core) merge(ctx context.Context, partition string, e audit.Entry, key string, every time.Duration) error {
+	ctx, cancel := whileLeft(ctx)
+	defer cancel()
+	return c.merger.Add(unrationed(ctx), partition, e, key, every)
+}
+
+// opened waits for another request of the same session as long as for the store that it writes to.
+func (c *Core) opened(ctx context.Context, id session.ID) error {
+	ctx, cancel := whileLeft(ctx)
+	defer cancel()
+	return c.doors.Confirmed(ctx, id)
 }
 
 func (c *Core) decision(t *trial, g grant) (Decision, error) {
@@ -176,5 +190,5 @@ func (c *Core) recordRefusal(ctx context.Context, t *trial, d Decision) error {
 			return err
 		}
 	}
-	return c.merger.Add(ctx, partition, e, c.print("audit", key...), every)
+	return c.merge(ctx, partition, e, c.print("audit", key...), every)
 }

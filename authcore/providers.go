@@ -279,7 +279,7 @@ func (c *Core) refuseStranger(ctx context.Context, client Client, way string, ag
 	}
 	e := audit.Entry{Time: c.now(), Action: audit.SignIn, Reason: string(d.Reason), Door: WebDoor, From: client.From(), Agent: client.Agent, Kind: way}
 	key := c.print("audit", "provider", lockout.Source(client.Addr), way, e.Reason)
-	if err := c.merger.Add(ctx, member.Root, e, key, time.Minute); err != nil {
+	if err := c.merge(ctx, member.Root, e, key, time.Minute); err != nil {
 		return broken("record refusal", err)
 	}
 	return why
@@ -301,7 +301,7 @@ func (c *Core) refuseProvider(ctx context.Context, client Client, held member.Cl
 		e.Reason = string(d.Reason)
 	}
 	key := c.print("audit", "provider", string(held.Member), way, e.Reason, e.From, e.Agent)
-	if err := c.merger.Add(ctx, member.Partition(held.Domain), e, key, time.Hour); err != nil {
+	if err := c.merge(ctx, member.Partition(held.Domain), e, key, time.Hour); err != nil {
 		return broken("record refusal", err)
 	}
 	return why

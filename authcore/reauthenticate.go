@@ -29,6 +29,7 @@ func (c *Core) Reauthenticate(ctx context.Context, a Actor, sec secret.String) (
 	if err := c.mayConfirm(a); err != nil {
 		return SignInResult{}, err
 	}
+	ctx = c.Rationed(ctx)
 	f, err := c.byPassword(ctx, a.Client, a.Address, sec)
 	if err != nil {
 		return SignInResult{}, err

@@ -46,6 +46,7 @@ type SignInResult struct {
 // SignIn begins with an account password on the web or over the API. It is a Denial with a sign-in's own reason when it
 // is refused, held back like at a door.
 func (c *Core) SignIn(ctx context.Context, client Client, login string, sec secret.String) (SignInResult, error) {
+	ctx = c.Rationed(ctx)
 	f, err := c.byPassword(ctx, client, login, sec)
 	if err != nil {
 		return SignInResult{}, err

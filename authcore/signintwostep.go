@@ -127,7 +127,7 @@ func (c *Core) refuseStep(ctx context.Context, client Client, u *underway, start
 	defer cancel()
 	e := c.stepEntry(u, client, string(d.Reason))
 	key := c.print("audit", "step", c.bound(client), string(e.Action), e.Reason, string(u.Member), e.Detail)
-	if err := c.merger.Add(wctx, member.Partition(u.Domain), e, key, time.Hour); err != nil {
+	if err := c.merge(wctx, member.Partition(u.Domain), e, key, time.Hour); err != nil {
 		return err
 	}
 	if d.Reason == BadCode {

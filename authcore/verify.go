@@ -59,7 +59,7 @@ func (c *Core) verify(ctx context.Context, k check) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	defer lease.Release(context.WithoutCancel(ctx))
+	defer lease.Release(c.toRelease(context.WithoutCancel(ctx)))
 	s := &settling{check: k, lease: lease}
 	if err := c.load(ctx, s); err != nil {
 		return verdict{}, err
@@ -73,6 +73,9 @@ func (c *Core) verify(ctx context.Context, k check) (verdict, error) {
 		return verdict{}, err
 	}
 	defer slot.Release()
+	if err := c.maySettle(ctx); err != nil {
+		return verdict{}, err
+	}
 	wctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleFor)
 	defer cancel()
 	if grant {

@@ -14,7 +14,7 @@ import (
 // Whatever the upstream does, the client has its answer within five seconds of the decision.
 const (
 	upstreamTime = 4 * time.Second        // to dial and to sign in there
-	standsTime   = 700 * time.Millisecond // to ask the records
+	standsTime   = 600 * time.Millisecond // to ask the records: with what an attempt asks of them, 2 s
 	replyTime    = 10 * time.Second       // for the client to take the answer; not part of the five
 	endedTime    = 5 * time.Second        // to tell the core of an end
 )

@@ -72,14 +72,27 @@ func (m *Merger) Add(ctx context.Context, partition string, e Entry, key string,
 		r.entries[k] = &e
 	}
 	m.mu.Unlock()
-	if leads {
-		m.lead(ctx, r)
+	if leads { // not on the caller's goroutine: he may have to answer before the round is written
+		go m.lead(ctx, r) // bounded by writeFor; Wait waits for it
 	}
 	select {
 	case <-r.done:
 		return r.err
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// Wait waits until the rounds begun so far are written, or are not: their callers may have given up waiting.
+func (m *Merger) Wait() {
+	m.mu.Lock()
+	r := m.round
+	if r == nil {
+		r = m.last
+	}
+	m.mu.Unlock()
+	if r != nil {
+		<-r.done
 	}
 }
 
@@ -104,7 +117,8 @@ func (m *Merger) record(partition string, at time.Time, key string, every time.D
 	return store.Key{Partition: partition, Name: s.name}
 }
 
-// lead closes the round after Gather and after the one before, and writes it, whatever becomes of the leader's own client.
+// lead closes the round after Gather and after the one before, and writes it, whatever becomes of its callers. At most two
+// go on at a time: one writes, one waits to.
 func (m *Merger) lead(ctx context.Context, r *round) {
 	gather := m.Gather
 	if gather <= 0 {

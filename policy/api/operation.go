@@ -31,9 +31,12 @@ type None struct{}
 // Reply is an output with a body.
 type Reply[T any] struct{ Body T }
 
-// Open registers an operation that needs no token.
+// Open registers an operation that needs no token: a step of a sign-in, mostly, which has the time of one attempt.
 func Open[I, O any](k *Kit, op Operation, do func(context.Context, authcore.Client, *I) (*O, error)) {
 	register(k, k.describe(op), func(ctx context.Context, in *I) (*O, error) {
+		if k.Core != nil { // none where operations need none
+			ctx = k.Core.Rationed(ctx)
+		}
 		return do(ctx, requestOf(ctx).client, in)
 	})
 }

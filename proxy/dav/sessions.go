@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	standsTime = 700 * time.Millisecond // to ask the records, out of the 5 s that a client waits at most
+	standsTime = 600 * time.Millisecond // to ask the records, out of the 5 s that a client waits at most
 	tellTime   = 5 * time.Second        // to tell the core of an end
 )
 
