@@ -32,10 +32,12 @@ type router struct {
 	mu     sync.Mutex
 	shards map[string]*shard // by address; guarded by mu; a Cluster has at most 1000 nodes
 	ended  bool              // guarded by mu
+
+	unowned *breaker // before groups that no node keeps
 }
 
 func newRouter(ctx context.Context, db *DB) (*router, error) {
-	r := &router{db: db, shards: make(map[string]*shard)}
+	r := &router{db: db, shards: make(map[string]*shard), unowned: newBreaker()}
 	o := db.options
 	switch o.Mode {
 	case Standalone:
@@ -89,6 +91,14 @@ func (o Options) cluster() *goredis.ClusterOptions {
 
 // owner answers the shard that keeps the group, as far as we know.
 func (r *router) owner(group int) *shard { return r.owners[group].Load() }
+
+// breaker is what stands before calls for the group.
+func (r *router) breaker(group int, write bool) *breaker {
+	if s := r.owner(group); s != nil {
+		return s.lane(write).breaker
+	}
+	return r.unowned
+}
 
 // masters answers every shard that keeps a group.
 func (r *router) masters() []*shard {

@@ -31,8 +31,16 @@ type shard struct {
 	name   string
 	client *goredis.Client
 
-	reads, writes chan *request // unbuffered: the callers that wait are the queue, each bounded by its context
+	reads, writes *lane
 }
+
+// lane is the way of the calls of one kind.
+type lane struct {
+	*breaker
+	calls chan *request // unbuffered: the callers that wait are the queue, bounded by the breaker, each by its context
+}
+
+func newLane() *lane { return &lane{breaker: newBreaker(), calls: make(chan *request)} }
 
 // request is one call on its way.
 type request struct {
@@ -43,13 +51,13 @@ type request struct {
 }
 
 func newShard(db *DB, name string, client *goredis.Client) *shard {
-	return &shard{db: db, name: name, client: client, reads: make(chan *request), writes: make(chan *request)}
+	return &shard{db: db, name: name, client: client, reads: newLane(), writes: newLane()}
 }
 
 func (s *shard) start() {
 	for range laneWorkers {
-		s.db.workers.Go(func() { s.work(s.reads, false) })
-		s.db.workers.Go(func() { s.work(s.writes, true) })
+		s.db.workers.Go(func() { s.work(s.reads.calls, false) })
+		s.db.workers.Go(func() { s.work(s.writes.calls, true) })
 	}
 }
 
@@ -60,17 +68,29 @@ func (db *DB) do(ctx context.Context, group int, write bool, cmds ...goredis.Cmd
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := db.breaker.allow(); err != nil {
+	before := db.router.breaker(group, write)
+	if err := before.allow(); err != nil {
 		return err
 	}
 	limited, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	err := db.try(limited, group, write, cmds)
-	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("redis, perhaps done: %w", ctx.Err())
+	err, end := db.try(limited, group, write, cmds), answered
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		err, end = fmt.Errorf("redis, perhaps done: %w", ctx.Err()), deserted
+	case limited.Err() != nil:
+		end = unanswered
 	}
-	db.breaker.done(err)
+	before.done(end, err)
 	return err
+}
+
+func (s *shard) lane(write bool) *lane {
+	if write {
+		return s.writes
+	}
+	return s.reads
 }
 
 // try repeats until every command has its reply, ctx ends, or repeating cannot help.
@@ -171,12 +191,8 @@ func isReply(err error) bool {
 // send hands cmds to a worker and waits for it. After an error that is ctx's the commands still belong to the worker.
 func (s *shard) send(ctx context.Context, write bool, cmds []goredis.Cmder) error {
 	req := &request{cmds: cmds, size: size(cmds), done: make(chan struct{}, 1)}
-	lane := s.reads
-	if write {
-		lane = s.writes
-	}
 	select {
-	case lane <- req:
+	case s.lane(write).calls <- req:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.db.closing:

@@ -65,7 +65,6 @@ type DB struct {
 	keys    keys
 	id      string
 	heads   *heads
-	breaker *breaker
 	router  *router
 
 	records *Records
@@ -81,7 +80,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{options: o, log: o.Log, keys: keys{prefix: o.Prefix}, breaker: newBreaker(), closing: make(chan struct{})}
+	db := &DB{options: o, log: o.Log, keys: keys{prefix: o.Prefix}, closing: make(chan struct{})}
 	db.records = &Records{db: db}
 	if err := db.open(ctx); err != nil {
 		_ = db.Close()
