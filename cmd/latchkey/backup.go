@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"latchkey/authcore"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/store"
 	"latchkey/authcore/store/backup"
@@ -121,15 +122,15 @@ func backupWork(ctx context.Context, w works, _ []string, _ io.Reader, out io.Wr
 
 // beginSnapshot takes the first step of a snapshot, with which it stands still, and reads which keys it needs before
 // anybody can change them: a key that is rotated in between would be missing in the header.
-func beginSnapshot(ctx context.Context, w works, snapshot iter.Seq2[store.Entry, error]) (iter.Seq2[store.Entry, error], usedKeys, func(), error) {
+func beginSnapshot(ctx context.Context, w works, snapshot iter.Seq2[store.Entry, error]) (iter.Seq2[store.Entry, error], authcore.UsedKeys, func(), error) {
 	w.turn.Lock()
 	defer w.turn.Unlock()
 	next, stop := iter.Pull2(snapshot)
 	first, firstErr, more := next()
-	used, _, err := readUsedKeys(ctx, w.db)
+	used, _, err := authcore.ReadUsedKeys(ctx, w.db)
 	if err != nil {
 		stop()
-		return nil, usedKeys{}, nil, err
+		return nil, authcore.UsedKeys{}, nil, err
 	}
 	return func(yield func(store.Entry, error) bool) {
 		for e, err, ok := first, firstErr, more; ok && yield(e, err); {

@@ -41,10 +41,11 @@ type works struct {
 	keys     *secret.Keys
 	keysFile string
 	turn     *sync.Mutex // of who changes keys
+	fleet    bool        // others share the store
 }
 
 func (h *house) works() works {
-	return works{core: h.core, db: h.db, keys: h.keys, keysFile: h.first.Keys, turn: &h.keysTurn}
+	return works{core: h.core, db: h.db, keys: h.keys, keysFile: h.first.Keys, turn: &h.keysTurn, fleet: h.first.Fleet()}
 }
 
 func storeWorks() []storeWork {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"latchkey/authcore"
 	"latchkey/policy/admin"
 	"latchkey/policy/api"
 	"latchkey/policy/ops"
@@ -32,7 +33,7 @@ func (h *house) apiHandler() http.Handler {
 
 // storeReads: the store answers.
 func (h *house) storeReads(ctx context.Context) error {
-	_, _, err := readUsedKeys(ctx, h.db)
+	_, _, err := authcore.ReadUsedKeys(ctx, h.db)
 	return err
 }
 

@@ -87,6 +87,9 @@ func buildWith(ctx context.Context, cfg *configs.Config, log io.Writer, out ways
 	if err := h.openStore(ctx, cfg, out); err != nil {
 		return nil, err
 	}
+	if err := h.core.Join(ctx, cfg.Keys); err != nil {
+		return nil, errors.Join(err, h.db.Close())
+	}
 	if err := h.buildDoors(cfg); err != nil {
 		return nil, errors.Join(err, h.db.Close())
 	}
@@ -110,7 +113,7 @@ func (h *house) openStore(ctx context.Context, cfg *configs.Config, out waysOut)
 	}
 	h.core = authcore.New(authcore.Options{
 		Party:   party,
-		Records: h.db, Ephemeral: h.db.Ephemeral(), Bus: h.db.Bus(), Node: h.db.NodeID(), Keys: h.keys, Log: h.log,
+		Records: h.db, Ephemeral: h.db.Ephemeral(), Bus: h.db.Bus(), Node: h.db.NodeID(), Fleet: fleetFor(cfg, out.keep), Keys: h.keys, Log: h.log,
 		Cutoff: cfg.Cutoff, Hold: holdOf(cfg), HashSlots: cfg.Limits.HashSlots, PerDoor: cfg.Limits.PerMemberAndDoor, CacheEntries: cfg.Limits.CacheEntries,
 		AuditKeep: time.Duration(cfg.Audit.KeepDays) * 24 * time.Hour,
 		Hash:      password.Params{MemoryKiB: uint32(cfg.Limits.HashMemoryKiB), Time: uint32(cfg.Limits.HashTime)},

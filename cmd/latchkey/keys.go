@@ -17,10 +17,8 @@ import (
 	"time"
 
 	"latchkey/authcore"
-	"latchkey/authcore/member"
 	"latchkey/authcore/oidc"
 	"latchkey/authcore/secret"
-	"latchkey/authcore/store"
 	"latchkey/configs"
 )
 
@@ -82,6 +80,11 @@ func listKeys(ctx context.Context, w works, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	lacking, err := w.core.Lacking(ctx)
+	if err != nil {
+		return err
+	}
+	back := w.keys.HeldBack()
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "ID\tKIND\tCREATED\tFINGERPRINT\tSTATE\tHANGS ON IT")
 	for _, k := range w.keys.List(time.Now()) {
@@ -91,6 +94,12 @@ func listKeys(ctx context.Context, w works, out io.Writer) error {
 			state = "current"
 		case !k.SignsFrom.IsZero():
 			state = "signs from " + k.SignsFrom.Format("2006-01-02 15:04")
+		}
+		if slices.Contains(back, k.ID) {
+			state = "waits for all nodes"
+		}
+		if l := lacking[k.ID]; len(l) > 0 {
+			state += "; missing on " + strings.Join(l, ", ")
 		}
 		n := "-"
 		if k.Kind == "mac" {
@@ -102,19 +111,25 @@ func listKeys(ctx context.Context, w works, out io.Writer) error {
 }
 
 // rotateKeys makes new keys beside the old ones. The file comes first: a key that something was made with is never
-// lost. It is noted as needed before anything is made with it.
+// lost. It is noted as needed before anything is made with it; in a fleet that is once every node holds it.
 func rotateKeys(ctx context.Context, w works, mac, sign bool, out io.Writer) error {
 	next, err := w.keys.Rotated(time.Now(), mac, sign)
 	if err != nil {
 		return err
 	}
-	if err := w.core.RecordKeys(ctx, authcore.CommandActor("keys"), "rotate", newKeys(w.keys, next)); err != nil {
+	fresh := newKeys(w.keys, next)
+	if err := w.core.RecordKeys(ctx, authcore.CommandActor("keys"), "rotate", fresh); err != nil {
 		return err
 	}
 	if err := next.Replace(w.keysFile); err != nil {
 		return err
 	}
-	if err := noteKeys(ctx, w.db, next); err != nil {
+	if w.fleet {
+		w.core.TakeKeys(next)
+		fmt.Fprintf(out, "%s: made, and not used yet. Copy %s to every other node and reload each (SIGHUP). As soon as all nodes hold it, it is used: see keys list.\n", fresh, w.keysFile)
+		return nil
+	}
+	if err := authcore.NoteKeys(ctx, w.db, next); err != nil {
 		return err
 	}
 	w.keys.Take(next)
@@ -156,10 +171,13 @@ func dropKey(ctx context.Context, w works, id string, out io.Writer) error {
 	if hang := used[id]; len(hang) > 0 {
 		return fmt.Errorf("%s is needed: %s hang on it", id, hang)
 	}
+	if err := mayDrop(ctx, w, id); err != nil {
+		return err
+	}
 	if err := w.core.RecordKeys(ctx, authcore.CommandActor("keys"), "drop", id); err != nil {
 		return err
 	}
-	if err := forgetKey(ctx, w.db, id); err != nil {
+	if err := authcore.ForgetKey(ctx, w.db, id); err != nil {
 		return err
 	}
 	if err := less.Replace(w.keysFile); err != nil {
@@ -168,6 +186,19 @@ func dropKey(ctx context.Context, w works, id string, out io.Writer) error {
 	w.keys.Take(less)
 	fmt.Fprintf(out, "%s is dropped. Backups made before need it: keep the old file of keys with them.\n", id)
 	return nil
+}
+
+// mayDrop refuses to drop a key for fingerprints while other nodes live: they would call the same names otherwise, and
+// count what is wrong apart from this one.
+func mayDrop(ctx context.Context, w works, id string) error {
+	if !w.fleet || !strings.HasPrefix(id, "m") {
+		return nil
+	}
+	others, err := w.core.Others(ctx)
+	if err != nil || len(others) == 0 {
+		return err
+	}
+	return fmt.Errorf("%s is not dropped while other nodes run: stop %s, drop it here, copy %s to them and start them", id, strings.Join(others, ", "), w.keysFile)
 }
 
 // hanging counts what was made with a key, by the first part of the records' names.
@@ -231,35 +262,6 @@ func tally(v any, kind string, used map[string]hanging) {
 	}
 }
 
-// noteKeys remembers which keys this store needs.
-func noteKeys(ctx context.Context, db store.Records, keys *secret.Keys) error {
-	used, rev, err := readUsedKeys(ctx, db)
-	if err != nil {
-		return err
-	}
-	id := keys.CurrentMAC()
-	if slices.Contains(used.IDs, id) {
-		return nil
-	}
-	used.IDs = append(used.IDs, id)
-	if _, err := db.Apply(ctx, member.Root, member.PutOp(usedKeysKey, used, rev)); err != nil {
-		return fmt.Errorf("note the server keys: %w", err)
-	}
-	return nil
-}
-
-func forgetKey(ctx context.Context, db store.Records, id string) error {
-	used, rev, err := readUsedKeys(ctx, db)
-	if err != nil || !slices.Contains(used.IDs, id) {
-		return err
-	}
-	used.IDs = slices.DeleteFunc(used.IDs, func(x string) bool { return x == id })
-	if _, err := db.Apply(ctx, member.Root, member.PutOp(usedKeysKey, used, rev)); err != nil {
-		return fmt.Errorf("note that a server key is needed no more: %w", err)
-	}
-	return nil
-}
-
 // reloadKeys takes the file of server keys anew, as somebody put it there; one that lacks a key stays out.
 func (h *house) reloadKeys(ctx context.Context, file string) error {
 	h.keysTurn.Lock()
@@ -268,17 +270,19 @@ func (h *house) reloadKeys(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	used, _, err := readUsedKeys(ctx, h.db)
+	used, _, err := authcore.ReadUsedKeys(ctx, h.db)
 	if err != nil {
 		return err
 	}
-	if err := lackKeys(next, used.IDs, file); err != nil {
+	if err := authcore.CheckUsedKeys(next, used, file, h.first.Fleet()); err != nil {
 		return err
 	}
-	if err := noteKeys(ctx, h.db, next); err != nil {
-		return err
+	if !h.first.Fleet() {
+		if err := authcore.NoteKeys(ctx, h.db, next); err != nil {
+			return err
+		}
 	}
-	h.keys.Take(next)
+	h.core.TakeKeys(next)
 	return nil
 }
 

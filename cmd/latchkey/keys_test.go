@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/authcore"
 	"latchkey/authcore/store"
 	"latchkey/configs"
 )
@@ -83,7 +84,7 @@ func TestBackupNamesTheKeysOfItsSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	entries, used, stop, err := beginSnapshot(ctx, w, func(yield func(store.Entry, error) bool) {
-		if err := noteKeys(ctx, w.db, next); err != nil {
+		if err := authcore.NoteKeys(ctx, w.db, next); err != nil {
 			t.Error(err)
 		}
 		w.db.Snapshot(ctx)(yield)

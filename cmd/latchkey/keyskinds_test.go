@@ -54,7 +54,7 @@ func newKeysStage(t testing.TB) *keysStage {
 	})
 	s.w = works{core: s.Core.Core, db: &embedded{DB: db}, keys: s.Keys, keysFile: filepath.Join(t.TempDir(), "keys.json"), turn: &sync.Mutex{}}
 	s.must(s.Keys.Create(s.w.keysFile))
-	s.must(noteKeys(t.Context(), db, s.Keys))
+	s.must(authcore.NoteKeys(t.Context(), db, s.Keys))
 	p, rev, err := s.Policy(t.Context(), authtest.Operator(), sample.Old)
 	s.must(err)
 	p.SignIn.Quick, p.SignIn.Phone = policy.Allow, policy.Allow
@@ -78,7 +78,7 @@ func (s *keysStage) naming(id string) (l []store.Key) {
 	for e, err := range s.w.db.Snapshot(s.t.Context()) {
 		s.must(err)
 		k := store.Key{Partition: e.Partition, Name: e.Record.Name}
-		if !e.IsHead() && k != usedKeysKey && bytes.Contains(e.Record.Value, []byte(id)) {
+		if !e.IsHead() && k != authcore.UsedKeysKey && bytes.Contains(e.Record.Value, []byte(id)) {
 			l = append(l, k)
 		}
 	}

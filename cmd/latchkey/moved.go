@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"latchkey/authcore"
 	"latchkey/authcore/store/sqlite"
 	"latchkey/configs"
 )
@@ -34,7 +35,7 @@ func notLeftBehind(cfg *configs.Config) error {
 
 // notBesideAnother refuses to begin a new installation in Redis where an embedded one lies.
 func (h *house) notBesideAnother(ctx context.Context, cfg *configs.Config) error {
-	used, _, err := readUsedKeys(ctx, h.db)
+	used, _, err := authcore.ReadUsedKeys(ctx, h.db)
 	if err != nil || len(used.IDs) > 0 {
 		return err
 	}

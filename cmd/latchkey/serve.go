@@ -171,6 +171,7 @@ func (h *house) attend(ctx context.Context, hangup <-chan os.Signal, failed <-ch
 // drain stops accepting, lets what is in flight finish, and cuts what is left at the deadline.
 func (h *house) drain(stopFront func()) {
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+	h.core.Draining()
 	within := h.snapshot().cfg.Limits.DrainTimeout
 	h.log.Info("draining", "within", within, "sessions", h.live.Len())
 	ctx, cancel := context.WithTimeout(context.Background(), within)

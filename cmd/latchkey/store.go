@@ -2,14 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime/debug"
 	"strings"
 	"time"
 
-	"latchkey/authcore/member"
+	"latchkey/authcore"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/store"
 	"latchkey/authcore/store/sqlite"
@@ -27,17 +27,10 @@ func mendStore(err error, cfg *configs.Config) error {
 	return err
 }
 
-// usedKeysKey names the record of the ids of all server keys that this store's records were ever made with.
-var usedKeysKey = store.Key{Partition: member.Root, Name: "server-keys"}
-
-type usedKeys struct {
-	IDs []string `json:"ids"`
-}
-
 // needKeys loads the server keys, makes them for a new store, and refuses to go on when one is missing that records hang
 // on.
 func needKeys(ctx context.Context, cfg *configs.Config, db store.Records) (*secret.Keys, error) {
-	used, _, err := readUsedKeys(ctx, db)
+	used, _, err := authcore.ReadUsedKeys(ctx, db)
 	if err != nil {
 		return nil, err
 	}
@@ -53,10 +46,13 @@ func needKeys(ctx context.Context, cfg *configs.Config, db store.Records) (*secr
 	if err != nil {
 		return nil, err
 	}
-	if err := lackKeys(keys, used.IDs, cfg.Keys); err != nil {
+	if err := authcore.CheckUsedKeys(keys, used, cfg.Keys, cfg.Fleet()); err != nil {
 		return nil, err
 	}
-	return keys, noteKeys(ctx, db, keys)
+	if cfg.Fleet() {
+		return keys, authcore.JoinKeys(ctx, db, keys)
+	}
+	return keys, authcore.NoteKeys(ctx, db, keys)
 }
 
 // bringKeys says where the file is to be had.
@@ -67,31 +63,22 @@ func bringKeys(cfg *configs.Config) string {
 	return "bring the file back that holds them"
 }
 
-func readUsedKeys(ctx context.Context, db store.Records) (usedKeys, int64, error) {
-	var used usedKeys
-	rec, err := db.Get(ctx, usedKeysKey)
-	if errors.Is(err, store.ErrNotFound) {
-		return used, 0, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(rec.Value, &used)
-	}
-	if err != nil {
-		return used, 0, fmt.Errorf("read which server keys are needed: %w", err)
-	}
-	return used, rec.Revision, nil
+// lackKeys refuses keys that lack one of ids.
+func lackKeys(keys *secret.Keys, ids []string, file string) error {
+	return authcore.CheckUsedKeys(keys, authcore.UsedKeys{IDs: ids}, file, false)
 }
 
-// lackKeys names the keys that records need and the file does not hold.
-func lackKeys(keys *secret.Keys, ids []string, file string) error {
-	var missing []string
-	for _, id := range ids {
-		if !keys.Has(id) {
-			missing = append(missing, id)
-		}
-	}
-	if len(missing) == 0 {
+// fleetFor says how this process stands among those that share its store; nil: it has it to itself.
+func fleetFor(cfg *configs.Config, command bool) *authcore.Fleet {
+	if !cfg.Fleet() {
 		return nil
 	}
-	return fmt.Errorf("server keys: %s lacks %s, which app passwords were made with: bring the file back that holds it", file, strings.Join(missing, ", "))
+	f := &authcore.Fleet{Name: cfg.NodeName(), Silent: command}
+	if b, ok := debug.ReadBuildInfo(); ok {
+		f.Version = b.Main.Version
+	}
+	for _, l := range cfg.Listeners {
+		f.Addresses = append(f.Addresses, l.Name+" "+l.Address)
+	}
+	return f
 }
