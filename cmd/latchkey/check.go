@@ -100,6 +100,7 @@ func check(path string) (m, warnings configs.Mistakes, err error) {
 		return m, nil, nil
 	}
 	wrong, warnings := checkCertificates(cfg)
+	wrong = append(wrong, checkStore(cfg)...)
 	wrong = append(wrong, checkUpstreams(cfg)...)
 	wrong = append(wrong, checkProviders(cfg)...)
 	wrong = append(wrong, checkWaysOut(cfg)...)
@@ -126,6 +127,17 @@ func checkCertificates(cfg *configs.Config) (m, warnings configs.Mistakes) {
 		}
 	}
 	return m, warnings
+}
+
+// checkStore reads the certificates that the way to Redis names; secrets were read with the file.
+func checkStore(cfg *configs.Config) configs.Mistakes {
+	if !cfg.Fleet() {
+		return nil
+	}
+	if _, err := redisTLS(cfg.Store.Redis.TLS); err != nil {
+		return configs.Mistakes{mistakeAt(cfg, "store.redis.tls", err)}
+	}
+	return nil
 }
 
 // checkUpstreams asks the pool, whose own words name upstream and key. A secret that cannot be read was told already:

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"latchkey/authcore/store/redistest"
+	"latchkey/configs"
+)
+
+// storeConfig is a whole configuration with this store, as a file.
+func storeConfig(t *testing.T, store string) *configs.Config {
+	t.Helper()
+	dir := t.TempDir()
+	if err := demoCertificate(dir); err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf("data: %s/data\nkeys: %s/keys.json\nhostname: localhost\ncertificates: [{cert_file: %s/server.pem, key_file: %s/server.key}]\n"+
+		"listeners: [{name: api, protocol: api, address: '127.0.0.1:0'}]\nstore:\n  engine: redis\n  redis: {%s}\n", dir, dir, dir, dir, strings.ReplaceAll(store, "DIR", dir))
+	file := filepath.Join(dir, "latchkey.yaml")
+	for name, content := range map[string]string{"latchkey.yaml": text, "right": "right\n", "wrong": "wrong-password\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg, err := configs.Load(file)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return cfg
+}
+
+// tlsConf are the lines of redis.conf for a port with TLS beside the plain one, and that port's address.
+func tlsConf(t *testing.T, more ...string) (conf []string, address string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := demoCertificate(dir); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = ln.Addr().String()
+	_ = ln.Close()
+	_, port, _ := net.SplitHostPort(address)
+	conf = append(conf, "tls-port "+port, "tls-cert-file "+dir+"/server.pem", "tls-key-file "+dir+"/server.key", "tls-ca-cert-file "+dir+"/ca.pem", "tls-auth-clients no")
+	return append(conf, more...), address
+}
+
+func caOf(conf []string) string {
+	for _, line := range conf {
+		if file, ok := strings.CutPrefix(line, "tls-ca-cert-file "); ok {
+			return file
+		}
+	}
+	return ""
+}
+
+// A way that leads nowhere is told at its key, with the mend; nothing of a password is.
+func TestPeersWayToRedis(t *testing.T) {
+	t.Parallel()
+	conf, secure := tlsConf(t)
+	open := redistest.Standalone(t, conf...)
+	strictConf, strict := tlsConf(t, "tls-auth-clients yes")
+	redistest.Standalone(t, strictConf...)
+	closed := redistest.Standalone(t, "user mx on >right ~* &* +@all", "user poor on >right ~* &* -@all +ping")
+	closed.Must(t, "ACL", "SETUSER", "default", "off")
+	master, replicas := redistest.Replicated(t, 1)
+	fleet := redistest.Sentinel(t)
+	sentinel := fleet.Sentinels[0].Addr
+	cluster := redistest.Cluster(t)
+	gone := "127.0.0.1:1"
+	for name, c := range map[string]struct{ store, says string }{
+		"well":                  {"addresses: ['" + open.Addr + "']", ""},
+		"well with tls":         {"addresses: ['" + secure + "'], tls: {mode: tls, ca_file: " + caOf(conf) + "}", ""},
+		"well with a password":  {"addresses: ['" + closed.Addr + "'], user: mx, secret_file: DIR/right", ""},
+		"well by sentinel":      {"mode: sentinel, master_name: latchkey, addresses: ['" + gone + "', '" + sentinel + "']", ""},
+		"well at a cluster":     {"mode: cluster, addresses: ['" + gone + "', '" + cluster.Masters[0].Addr + "']", ""},
+		"nobody there":          {"addresses: ['" + gone + "']", "store.redis.addresses[0]: " + gone + " cannot be reached: dial tcp"},
+		"no sentinel there":     {"mode: sentinel, master_name: latchkey, addresses: ['" + gone + "', '127.0.0.1:2']", "store.redis.addresses[1]: 127.0.0.1:2 cannot be reached"},
+		"wrong password":        {"addresses: ['" + closed.Addr + "'], user: mx, secret_file: DIR/wrong", "store.redis.secret_file: " + closed.Addr + " does not know this user with this password"},
+		"no password":           {"addresses: ['" + closed.Addr + "']", "store.redis.secret_file: is missing: " + closed.Addr + " asks for a password"},
+		"no rights":             {"addresses: ['" + closed.Addr + "'], user: poor, secret_file: DIR/right", "store.redis.user: may not do at " + closed.Addr},
+		"a database too many":   {"addresses: ['" + open.Addr + "'], database: 99", "store.redis.database: is 99"},
+		"tls to a plain server": {"addresses: ['" + open.Addr + "'], tls: {mode: tls}", "store.redis.tls.mode: is tls, and " + open.Addr + " speaks none"},
+		"plain to a tls server": {"addresses: ['" + secure + "']", "store.redis.tls.mode: is none, and " + secure + " speaks TLS"},
+		"another authority":     {"addresses: ['" + secure + "'], tls: {mode: tls, ca_file: DIR/ca.pem}", "store.redis.tls.ca_file: does not hold the authority"},
+		"another name":          {"addresses: ['" + secure + "'], tls: {mode: tls, server_name: redis.example, ca_file: " + caOf(conf) + "}", "store.redis.tls.server_name: the certificate"},
+		"no certificate of ours": {"addresses: ['" + strict + "'], tls: {mode: tls, ca_file: " + caOf(strictConf) + "}",
+			"store.redis.tls.cert_file: " + strict + " asks for a certificate"},
+		"a cluster as standalone":  {"addresses: ['" + cluster.Masters[0].Addr + "']", "store.redis.mode: is standalone, and " + cluster.Masters[0].Addr + " is a node of a Cluster"},
+		"standalone as a cluster":  {"mode: cluster, addresses: ['" + open.Addr + "']", "store.redis.mode: is cluster, and " + open.Addr + " is in none"},
+		"a sentinel as standalone": {"addresses: ['" + sentinel + "']", "store.redis.mode: is standalone, and " + sentinel + " is a sentinel"},
+		"a server as sentinel":     {"mode: sentinel, master_name: latchkey, addresses: ['" + open.Addr + "']", "store.redis.mode: is sentinel, and " + open.Addr + " is none"},
+		"another master":           {"mode: sentinel, master_name: mymaster, addresses: ['" + sentinel + "']", `store.redis.master_name: is "mymaster", which the sentinel ` + sentinel + " does not know"},
+		"a replica":                {"addresses: ['" + replicas[0].Addr + "']", "store.redis.addresses[0]: " + replicas[0].Addr + " is a replica"},
+		"its master":               {"addresses: ['" + master.Addr + "']", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := storeConfig(t, c.store)
+			err := wayToRedis(t.Context(), cfg)
+			if c.says == "" {
+				if err != nil {
+					t.Errorf("got %v, want a way", err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), cfg.Path()+":8: ") {
+				t.Errorf("got %v\nwant line 8: %s", err, c.says)
+			}
+			if err != nil && strings.Contains(err.Error(), "wrong-password") {
+				t.Errorf("the password is told: %v", err)
+			}
+		})
+	}
+}
