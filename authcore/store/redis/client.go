@@ -161,7 +161,9 @@ func (r *router) refresh(ctx context.Context) error {
 func (r *router) ask(ctx context.Context, addr string) ([]goredis.ClusterSlot, error) {
 	ctx, cancel := context.WithTimeout(ctx, refreshLimit)
 	defer cancel()
-	return r.shard(addr).client.ClusterSlots(ctx).Result()
+	slots := goredis.NewClusterSlotsCmd(ctx, "cluster", "slots")
+	_ = r.shard(addr).client.Process(ctx, slots) // slots has the error
+	return slots.Result()
 }
 
 // addresses are those of the nodes we know, and then those of the configuration.

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -68,6 +69,9 @@ type DB struct {
 	router  *router
 
 	records *Records
+	witness string       // the field of a head that holds this node's last revision
+	run     string       // random, of this process: batches are named by it and a number
+	batches atomic.Int64 // so many
 
 	closing chan struct{}
 	workers sync.WaitGroup // owned by Close
@@ -80,7 +84,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{options: o, log: o.Log, keys: keys{prefix: o.Prefix}, closing: make(chan struct{})}
+	db := &DB{options: o, log: o.Log, keys: keys{prefix: o.Prefix}, run: randomID(), closing: make(chan struct{})}
 	db.records = &Records{db: db}
 	if err := db.open(ctx); err != nil {
 		_ = db.Close()
@@ -114,6 +118,7 @@ func (db *DB) open(ctx context.Context) (err error) {
 	if db.heads, err = openHeads(db.options.StateDir, db.options.Replicas == 0, db.log); err != nil {
 		return err
 	}
+	db.witness = "n:" + db.heads.id()
 	if db.router, err = newRouter(ctx, db); err != nil {
 		return err
 	}
@@ -123,6 +128,7 @@ func (db *DB) open(ctx context.Context) (err error) {
 	if other := db.heads.belongs(db.id); other != "" {
 		return fmt.Errorf("the notes in %s are of the store %s, and this is %s: give this node a folder of its own", db.options.StateDir, other, db.id)
 	}
+	db.workers.Go(db.sweep)
 	return nil
 }
 

@@ -8,8 +8,6 @@ import (
 	"testing"
 
 	goredis "github.com/redis/go-redis/v9"
-
-	"latchkey/authcore/store/redistest"
 )
 
 // mustOpen opens a store for a test, with a state folder of its own unless o has one.
@@ -39,9 +37,9 @@ func TestSlotOf(t *testing.T) {
 
 // Many callers of one lane each get their own reply, in every mode.
 func TestPeersDo(t *testing.T) {
-	for name, open := range modes {
+	for name, start := range servers {
 		t.Run(name, func(t *testing.T) {
-			db := open(t)
+			db := mustOpen(t, start(t))
 			var callers sync.WaitGroup
 			for i := range 500 {
 				callers.Go(func() {
@@ -57,18 +55,4 @@ func TestPeersDo(t *testing.T) {
 			callers.Wait()
 		})
 	}
-}
-
-// modes opens a store in each of them.
-var modes = map[string]func(t testing.TB) *DB{
-	"standalone": func(t testing.TB) *DB {
-		return mustOpen(t, Options{Mode: Standalone, Addresses: []string{redistest.Standalone(t).Addr}})
-	},
-	"sentinel": func(t testing.TB) *DB {
-		f := redistest.Sentinel(t)
-		return mustOpen(t, Options{Mode: Sentinel, Addresses: f.Addresses(), MasterName: redistest.MasterName, Replicas: 1})
-	},
-	"cluster": func(t testing.TB) *DB {
-		return mustOpen(t, Options{Mode: Cluster, Addresses: redistest.Cluster(t).Addresses()})
-	},
 }
