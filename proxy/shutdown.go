@@ -17,6 +17,21 @@ const (
 	drainMargin = time.Second
 )
 
+// Finish stops accepting and lets sign-ins finish: two seconds, then the temporary answer. Sessions go on, but those that
+// begin now are drained. Not one connection that the kernel has not handed out yet is touched: whoever holds the same
+// socket serves it. Shutdown must follow, with ctx's deadline or an earlier one.
+func (s *Server) Finish(ctx context.Context) {
+	s.stop(ctx)
+	s.loops.Wait()
+	visits := waited(&s.visits)
+	s.grace(ctx, visits)
+	s.end(ErrDrain)
+	select {
+	case <-visits:
+	case <-ctx.Done():
+	}
+}
+
 // Shutdown stops accepting and ends what is there: sign-ins get two seconds, then the temporary answer; idle sessions
 // are ended at once, with a farewell where the protocol has one; a message in flight is finished. What is left shortly
 // before ctx's deadline (without one: after 30 s) is cut, not all in one moment, for every client will come back. It

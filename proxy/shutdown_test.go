@@ -207,3 +207,36 @@ func TestShutdownTellsWhoIsLeft(t *testing.T) {
 		close(release)
 	})
 }
+
+// Finish ends what has not signed in and leaves sessions alone, until Shutdown drains them.
+func TestFinishLeavesSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		c := s.signIn("192.0.2.7:1")
+		waiting := s.dial("192.0.2.8:1")
+		waiting.expect("hello")
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		began := time.Now()
+		finished := make(chan struct{})
+		go func() { s.server.Finish(ctx); close(finished) }()
+		waiting.expect("bye")
+		waiting.expectClosed()
+		<-finished
+		if took := time.Since(began); took < 2*time.Second || took > 3*time.Second {
+			t.Errorf("Finish took %v, want 2 s for the client that did not sign in", took)
+		}
+		if _, err := s.listener.Dial("192.0.2.7:2"); err == nil {
+			t.Error("the listener is still open")
+		}
+		c.say("still here")
+		c.expect("still here")
+		<-time.After(10 * time.Second)
+		done := s.shuttingDown(15 * time.Second)
+		c.expect("bye")
+		c.expectClosed()
+		if r := <-done; r.err != nil {
+			t.Errorf("Shutdown: %v", r.err)
+		}
+	})
+}

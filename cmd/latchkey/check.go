@@ -211,12 +211,12 @@ func needRestart(old, next *configs.Config) (keys []string) {
 	differ("webauthn", old.WebAuthn, next.WebAuthn)
 	differ("notify", old.Notify, next.Notify)
 	differ("limits", old.Limits, next.Limits)
-	differ("listeners", places(old), places(next))
+	differ("listeners", fixed(old), fixed(next))
 	return keys
 }
 
-// places is what of the listeners is taken once, when their sockets are opened.
-func places(c *configs.Config) (l []configs.Listener) {
+// fixed is what of the listeners is taken once, when their sockets are opened.
+func fixed(c *configs.Config) (l []configs.Listener) {
 	for _, x := range c.Listeners {
 		l = append(l, configs.Listener{Name: x.Name, Protocol: x.Protocol, Address: x.Address, TLS: x.TLS, AnySender: x.AnySender})
 	}

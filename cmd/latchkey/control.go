@@ -172,10 +172,11 @@ func (h *house) listenControl() (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) { // ours: we hold the store
 		return nil, err
 	}
-	ln, err := net.Listen("unix", path)
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, err
 	}
+	ln.SetUnlinkOnClose(false) // the name may be another process's by then
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}
@@ -208,25 +209,32 @@ func peerUID(c net.Conn) (uint32, error) {
 	if !ok {
 		return 0, errors.New("not a unix socket")
 	}
-	raw, err := u.SyscallConn()
+	cred, err := peerOf(u)
 	if err != nil {
-		return 0, err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	err = raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	if err = errors.Join(err, credErr); err != nil {
 		return 0, err
 	}
 	return cred.Uid, nil
 }
 
-// serveControl carries out commands until ctx ends.
-func serveControl(ctx context.Context, h *house, ln net.Listener) error {
+// peerOf is who is at the other end, as the kernel knows it.
+func peerOf(u *net.UnixConn) (*unix.Ucred, error) {
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	return cred, errors.Join(err, credErr)
+}
+
+// serveControl carries out commands until ctx ends, and answers a process that takes over.
+func serveControl(ctx context.Context, h *house, ln net.Listener, handOver http.HandlerFunc) error {
 	mux := http.NewServeMux()
 	for _, w := range storeWorks() {
 		mux.HandleFunc("POST /"+w.name, func(rw http.ResponseWriter, r *http.Request) { h.control(rw, r, w) })
 	}
+	mux.HandleFunc("POST /hand-over", handOver)
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: headerWithin, BaseContext: func(net.Listener) context.Context { return ctx }}
 	over := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

@@ -90,7 +90,7 @@ func runDemo(ctx context.Context, p program, o demoOptions) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var described error
-	err = d.h.run(ctx, d.socks, nil, func() {
+	_, err = d.h.run(ctx, shift{socks: d.socks, ready: func() {
 		d.print(p.out)
 		if o.describe == "" {
 			return
@@ -98,7 +98,7 @@ func runDemo(ctx context.Context, p program, o demoOptions) error {
 		if described = d.describe(o.describe); described != nil {
 			stop() // whoever waits for the description would wait for ever
 		}
-	})
+	}})
 	return errors.Join(described, err)
 }
 

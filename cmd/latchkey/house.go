@@ -41,15 +41,19 @@ type house struct {
 	signer   *oidc.Signer
 	db       engine
 	core     *authcore.Core
-	auth     proxy.Authenticator // the core, counted
+	desk     *desk               // the core, until another process has the store
+	auth     proxy.Authenticator // the desk, counted
 	certs    *proxy.Certificates
 	live     *proxy.Live
 	relay    *relay.Relay
 	server   *proxy.Server
 	door     *dav.Door
+	ebb      proxy.Ebb                // of the doors and the API over HTTP
 	first    *configs.Config          // of the start
 	now      atomic.Pointer[settings] // what a reload changes
 	started  time.Time
+	draining atomic.Bool             // it is about to end: nobody new should come
+	handing  sync.Mutex              // of who takes over
 	more     map[string]http.Handler // on the private listener
 }
 
@@ -203,7 +207,8 @@ func (h *house) buildDoors(cfg *configs.Config) (err error) {
 		}
 	}
 	metrics := proxy.NewMetrics(h.metrics)
-	h.auth = metrics.Counting(h.core)
+	h.desk = &desk{Authenticator: h.core}
+	h.auth = metrics.Counting(h.desk)
 	h.live = proxy.NewLive()
 	h.relay = relay.New(relay.Settings{Idle: cfg.Limits.IdleTimeout})
 	h.server = proxy.NewServer(proxy.Options{
@@ -211,7 +216,7 @@ func (h *house) buildDoors(cfg *configs.Config) (err error) {
 		Metrics: metrics, Log: h.log,
 	})
 	h.door = dav.New(dav.Options{
-		Auth: h.auth, Live: h.live, Drain: cfg.Limits.DrainTimeout, Metrics: metrics, Log: h.log,
+		Auth: h.auth, Live: h.live, Drain: cfg.Limits.DrainTimeout, Ebb: &h.ebb, Metrics: metrics, Log: h.log,
 		Upstream: func(name string) (dav.Upstream, error) { return h.snapshot().pool.HTTP(name) },
 	})
 	h.countCore()

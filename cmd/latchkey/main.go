@@ -27,7 +27,7 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"serve", "-config FILE", "run the doors and the API", serveCommand},
+		{"serve", "-config FILE [-takeover]", "run the doors and the API", serveCommand},
 		{"demo", "[-data DIR] [-ports auto] [-describe FILE] [-hold DURATION] [-log LEVEL]", "run everything on loopback with people in every state", demoCommand},
 		{"check", "-config FILE", "name every mistake in a configuration", checkCommand},
 		{"doctor", "-config FILE [-member ADDRESS] [-password-file FILE]", "try every upstream and say what to mend", doctorCommand},

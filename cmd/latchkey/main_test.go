@@ -146,6 +146,7 @@ func (s start) begin(t testing.TB) *process {
 	}
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
 	p.cmd.WaitDelay = time.Second
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that dies leaves no server behind
 	if s.deaf {
 		r, w, err := os.Pipe()
 		if err != nil {

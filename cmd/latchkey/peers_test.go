@@ -63,7 +63,10 @@ func startHouse(t *testing.T, upstreams map[string]configs.Upstream, more ...fun
 	r.people(t)
 	ctx, stop := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
-	go func() { done <- r.h.run(ctx, r.socks, nil, func() { close(ready) }) }()
+	go func() {
+		_, err := r.h.run(ctx, shift{socks: r.socks, ready: func() { close(ready) }})
+		done <- err
+	}()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {

@@ -4,14 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"os/signal"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -29,7 +30,10 @@ import (
 )
 
 func serveCommand(ctx context.Context, p program, args []string) error {
-	cfg, _, err := p.load("serve", args, nil)
+	var over bool
+	cfg, _, err := p.load("serve", args, func(f *flag.FlagSet) {
+		f.BoolVar(&over, "takeover", false, "take the sockets over from the server that runs on this data folder, if one does")
+	})
 	if err != nil {
 		return err
 	}
@@ -37,149 +41,71 @@ func serveCommand(ctx context.Context, p program, args []string) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	h, err := build(ctx, cfg, p.err)
+	h, w, err := begin(ctx, cfg, over, p.err)
 	if err != nil {
 		return err
 	}
-	passed, err := activation.ListenersWithNames()
-	if err != nil {
-		return errors.Join(fmt.Errorf("sockets passed by systemd: %w", err), h.close())
-	}
-	socks, err := listenWith(cfg, passed)
-	if err != nil {
-		return errors.Join(err, h.close())
-	}
-	h.unused(passed)
-	return h.run(ctx, socks, hangup, func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyReady) })
+	w.hangup, w.ready = hangup, func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyReady) }
+	return h.serveOn(ctx, w, p.err)
 }
 
-// sockets are the listening sockets by the names of their listeners; "ops" is the private one.
-type sockets map[string]net.Listener
-
-const opsSocket = "ops"
-
-// unused closes the sockets that were passed for nothing: their clients would wait for ever.
-func (h *house) unused(passed map[string][]net.Listener) {
-	for name, l := range passed {
-		for _, ln := range l {
-			h.log.Warn("systemd passed a socket that no listener names", "name", name)
-			_ = ln.Close()
+// begin brings the house to where it may accept, after another process or none.
+func begin(ctx context.Context, cfg *configs.Config, over bool, log io.Writer) (h *house, w shift, err error) {
+	systemd, err := activation.ListenersWithNames()
+	if err != nil {
+		return nil, w, fmt.Errorf("sockets passed by systemd: %w", err)
+	}
+	if over {
+		if w.elder, err = callElder(ctx, cfg); err != nil {
+			return nil, w, err
 		}
 	}
+	if w.elder != nil {
+		return w.elder.begin(ctx, cfg, log)
+	}
+	if h, err = build(ctx, cfg, log); err != nil {
+		return nil, w, err
+	}
+	if w.socks, err = listenWith(cfg, systemd); err != nil {
+		return nil, w, errors.Join(err, h.close())
+	}
+	h.unused("systemd", systemd)
+	return h, w, nil
 }
 
-// listen is listenWith where systemd passes nothing.
-func listen(cfg *configs.Config) (sockets, error) { return listenWith(cfg, nil) }
-
-// listenWith opens every socket, or none, and takes out of passed what it uses.
-func listenWith(cfg *configs.Config, passed map[string][]net.Listener) (sockets, error) {
-	s := sockets{}
-	var failed []error
-	open := func(name, key, address string) {
-		ln, err := listenAt(address, passed)
+// serveOn runs the house, and another one like it when a process took over and failed.
+func (h *house) serveOn(ctx context.Context, w shift, log io.Writer) error {
+	var rest sync.WaitGroup
+	defer rest.Wait()
+	w.rest = &rest
+	for {
+		again, err := h.run(ctx, w)
+		if !again {
+			return err
+		}
+		next, err := h.another(ctx, log)
 		if err != nil {
-			failed = append(failed, cfg.At(key, "%v", err))
-			return
+			w.socks.close()
+			return fmt.Errorf("serve again after a process failed to take over: %w", err)
 		}
-		s[name] = ln
+		h, w.elder = next, nil
 	}
-	for i, l := range cfg.Listeners {
-		open(l.Name, fmt.Sprintf("listeners[%d].address", i), l.Address)
-	}
-	open(opsSocket, "ops.address", cfg.Ops.Address)
-	if err := errors.Join(failed...); err != nil {
-		s.close()
+}
+
+// another builds the house again, as it was started and then reloaded. A process that has just died may still hold the
+// lock for a moment.
+func (h *house) another(ctx context.Context, log io.Writer) (next *house, err error) {
+	dead := &elder{gone: true}
+	if next, err = dead.buildAfter(ctx, h.first, log); err != nil {
 		return nil, err
 	}
-	return s, nil
-}
-
-func listenAt(address string, passed map[string][]net.Listener) (net.Listener, error) {
-	name, ok := strings.CutPrefix(address, "systemd:")
-	if !ok {
-		return net.Listen("tcp", address)
-	}
-	if len(passed[name]) == 0 {
-		return nil, fmt.Errorf("systemd passed no socket named %q: set FileDescriptorName= in the socket unit", name)
-	}
-	ln := passed[name][0]
-	passed[name] = passed[name][1:]
-	return ln, nil
-}
-
-func (s sockets) close() {
-	for _, ln := range s {
-		_ = ln.Close()
-	}
-}
-
-// run serves until ctx ends, then drains. ready is called once every socket accepts.
-func (h *house) run(ctx context.Context, socks sockets, hangup <-chan os.Signal, ready func()) error {
-	back, stopBack := context.WithCancel(context.WithoutCancel(ctx)) // what goes on while the doors drain
-	defer stopBack()
-	var beside sync.WaitGroup
-	beside.Go(func() { h.report("core", h.core.Run(back)) })
-	beside.Go(func() { h.live.Watch(back, h.core, h.core.Revocations(back)) })
-	beside.Go(func() { h.door.Run(back) })
-	beside.Go(func() { h.probe(back) })
-	control, err := h.listenControl()
+	s, err := next.newSettings(h.snapshot().cfg)
 	if err != nil {
-		h.log.Warn("commands cannot talk to this server", "error", err)
-	} else {
-		beside.Go(func() { h.report("control socket", serveControl(back, h, control)) })
+		return nil, errors.Join(err, next.close())
 	}
-	front, stopFront := context.WithCancel(ctx)
-	defer stopFront()
-	var doors sync.WaitGroup
-	failed := make(chan error, len(socks))
-	for name, ln := range socks {
-		doors.Go(func() {
-			if err := h.serve(front, name, ln); err != nil && front.Err() == nil {
-				failed <- fmt.Errorf("listener %s: %w", name, err)
-			}
-		})
-	}
-	for name, ln := range socks {
-		h.log.Info("listening", "listener", name, "address", ln.Addr().String())
-	}
-	h.log.Info("latchkey serves", "listeners", len(socks), "data", h.snapshot().cfg.Data, "pid", os.Getpid())
-	if ready != nil {
-		ready()
-	}
-	err = h.attend(front, hangup, failed)
-	h.drain(stopFront)
-	doors.Wait()
-	stopBack()
-	beside.Wait()
-	return errors.Join(err, h.close())
-}
-
-// attend reloads on hang-ups until ctx ends or a listener fails.
-func (h *house) attend(ctx context.Context, hangup <-chan os.Signal, failed <-chan error) error {
-	for {
-		select {
-		case <-hangup:
-			h.reload()
-		case err := <-failed:
-			return err
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// drain stops accepting, lets what is in flight finish, and cuts what is left at the deadline.
-func (h *house) drain(stopFront func()) {
-	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
-	h.core.Draining()
-	within := h.snapshot().cfg.Limits.DrainTimeout
-	h.log.Info("draining", "within", within, "sessions", h.live.Len())
-	ctx, cancel := context.WithTimeout(context.Background(), within)
-	defer cancel()
-	stopFront()
-	if err := h.server.Shutdown(ctx); err != nil {
-		h.log.Warn("some sessions were cut", "error", err)
-	}
+	next.snapshot().pool.Close()
+	next.now.Store(s)
+	return next, nil
 }
 
 func (h *house) report(what string, err error) {
@@ -334,31 +260,5 @@ func (h *house) serveHTTP(ctx context.Context, ln net.Listener, handler http.Han
 		Handler: handler, TLSConfig: conf, ReadHeaderTimeout: headerWithin, ReadTimeout: bodyWithin, IdleTimeout: idleHTTP, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
 	}
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
-		within, cancel := context.WithTimeout(context.Background(), h.snapshot().cfg.Limits.DrainTimeout)
-		defer cancel()
-		_ = s.Shutdown(within) // past the deadline connections are closed below
-		_ = s.Close()
-	})
-	var err error
-	if conf != nil {
-		err = s.ServeTLS(ln, "", "")
-	} else {
-		err = s.Serve(ln)
-	}
-	if !stop() {
-		<-done
-	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
-}
-
-func (h *house) close() error {
-	h.relay.Close(proxy.ErrDrain)
-	h.snapshot().pool.Close()
-	return h.db.Close()
+	return h.ebb.Serve(ctx, s, ln, h.snapshot().cfg.Limits.DrainTimeout)
 }

@@ -42,6 +42,8 @@ type Options struct {
 	Stall time.Duration
 	// Drain is how long requests may take to finish when Serve is told to end. Zero: 10 s.
 	Drain time.Duration
+	// Ebb knows of requests in flight, those of other HTTP listeners too. Nil: the Door's own.
+	Ebb *proxy.Ebb
 	// Metrics count sessions, those of the text protocols too. Nil: they are shown nowhere.
 	Metrics *proxy.Metrics
 	Log     *slog.Logger // nil: nothing is logged
@@ -90,6 +92,9 @@ func New(o Options) *Door {
 	def(&o.Idle, 15*time.Minute)
 	def(&o.Stall, time.Minute)
 	def(&o.Drain, 10*time.Second)
+	if o.Ebb == nil {
+		o.Ebb = &proxy.Ebb{}
+	}
 	if o.Metrics == nil {
 		o.Metrics = proxy.NewMetrics(nil)
 	}

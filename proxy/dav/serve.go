@@ -3,7 +3,6 @@ package dav
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -31,23 +30,12 @@ const (
 // ln, which is bare: TLS is put on here, with cfg. settings is asked once per request.
 func (d *Door) Serve(ctx context.Context, ln net.Listener, cfg *tls.Config, settings func() Settings) error {
 	h := &handler{door: d, settings: settings, quiet: make(chan struct{}), conns: map[net.Conn]*conn{}}
-	srv := d.server(h, cfg)
-	ctx, end := context.WithCancel(ctx)
-	defer end()
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		<-ctx.Done()
-		d.shutDown(srv, h)
-	}()
-	err := srv.ServeTLS(ln, "", "")
-	asked := ctx.Err() != nil
-	end()
-	<-over
-	if asked && errors.Is(err, http.ErrServerClosed) {
-		return nil
+	err := d.o.Ebb.Serve(ctx, d.server(h, cfg), ln, d.o.Drain)
+	h.wait()
+	if err != nil {
+		return fmt.Errorf("serve DAV at %s: %w", ln.Addr(), err)
 	}
-	return fmt.Errorf("serve DAV at %s: %w", ln.Addr(), err)
+	return nil
 }
 
 func (d *Door) server(h *handler, cfg *tls.Config) *http.Server {
@@ -68,16 +56,6 @@ func (d *Door) server(h *handler, cfg *tls.Config) *http.Server {
 		// OPTIONS * is answered like any other path that is none: it says nothing about a member's server.
 		DisableGeneralOptionsHandler: true,
 	}
-}
-
-// shutDown waits for requests, breaks off what does not end, and waits for that.
-func (d *Door) shutDown(srv *http.Server, h *handler) {
-	ctx, cancel := context.WithTimeout(context.Background(), d.o.Drain)
-	defer cancel()
-	if err := srv.Shutdown(ctx); err != nil {
-		_ = srv.Close()
-	}
-	h.wait()
 }
 
 // handler serves one listener.

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"latchkey/authcore"
+	"latchkey/authcore/session"
+)
+
+// A restart without refusal. A new process asks the old one, over control.sock, for its listening sockets:
+//
+//	new   POST /hand-over, hello
+//	old   offer: the sockets, and what the new one must have to be of use
+//	new   ready: configuration, certificates, keys and upstreams are good, new sockets are open; or failed, and why
+//	old   stops accepting, finishes sign-ins for 2 s, gives the store up: released. The kernel's queue keeps the clients
+//	new   opens the store: serving, and accepts; or failed
+//	old   closes its copies of the sockets, drains its sessions, and tells of each that ended
+//	new   tells of every revocation; the old one cuts what it matches
+//
+// Where the store is shared there is nothing to give up: the old one accepts until the new one does, and drains with its
+// own core. Whoever dies, whenever: the flock of the data folder says who may accept. If the new one dies before it serves,
+// the old one takes the store again and serves on; if the old one dies after its offer, the new one gets the store.
+
+// note is one line of that.
+type note struct {
+	Say string `json:"say"`
+
+	Sockets []string `json:"sockets,omitempty"` // offer: what each descriptor is, in order
+	Keys    []string `json:"keys,omitempty"`    // offer: the server keys that records hang on
+	Error   string   `json:"error,omitempty"`   // failed
+
+	Revocation *authcore.Revocation `json:"revocation,omitempty"`
+	Session    session.ID           `json:"session,omitempty"` // ended
+	End        *authcore.End        `json:"end,omitempty"`
+}
+
+const (
+	sayHello    = "hello"
+	sayOffer    = "offer"
+	sayReady    = "ready"
+	sayReleased = "released"
+	sayServing  = "serving"
+	sayFailed   = "failed"
+	sayRevoked  = "revoked"
+	sayEnded    = "ended"
+)
+
+const (
+	maxNote  = 64 << 10 // an offer of a hundred sockets is 10 KiB
+	sayTime  = 5 * time.Second
+	hearTime = 60 * time.Second // to load certificates, look at keys, open a store: seconds at most
+	// maxSockets go in one message: SCM_MAX_FD of the kernel is 253.
+	maxSockets = 250
+)
+
+// conversation is one end of it. One goroutine hears, any may say.
+type conversation struct {
+	c *net.UnixConn
+	r *bufio.Reader
+
+	mu sync.Mutex // of who writes
+}
+
+func (v *conversation) say(n note) error {
+	line, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err := v.c.SetWriteDeadline(time.Now().Add(sayTime)); err != nil {
+		return err
+	}
+	if _, err := v.c.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("say %s: %w", n.Say, err)
+	}
+	return nil
+}
+
+// hear waits for the next note; within 0 for as long as it takes.
+func (v *conversation) hear(within time.Duration) (n note, err error) {
+	var by time.Time
+	if within > 0 {
+		by = time.Now().Add(within)
+	}
+	if err := v.c.SetReadDeadline(by); err != nil {
+		return n, err
+	}
+	line, err := v.r.ReadSlice('\n') // its buffer bounds it
+	if err != nil {
+		return n, err
+	}
+	return n, json.Unmarshal(line, &n)
+}
+
+// want is hear for one word; failed is an error. Sessions that end before it comes are unknown to who hears of them.
+func (v *conversation) want(say string) (note, error) {
+	n, err := v.hear(hearTime)
+	for err == nil && n.Say == sayEnded {
+		n, err = v.hear(hearTime)
+	}
+	switch {
+	case err != nil:
+		return n, fmt.Errorf("wait for %s: %w", say, err)
+	case n.Say == sayFailed:
+		return n, errors.New(n.Error)
+	case n.Say != say:
+		return n, fmt.Errorf("got %q, want %s", n.Say, say)
+	}
+	return n, nil
+}
+
+// pass sends the descriptors with one byte, apart from the notes: a buffered reader would lose them.
+func (v *conversation) pass(fds []int) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err := v.c.SetWriteDeadline(time.Now().Add(sayTime)); err != nil {
+		return err
+	}
+	_, _, err := v.c.WriteMsgUnix([]byte{'\n'}, unix.UnixRights(fds...), nil)
+	return err
+}
+
+// takePassed is the other side of pass.
+func (v *conversation) takePassed() ([]int, error) {
+	if v.r.Buffered() > 0 {
+		return nil, errors.New("something came before the sockets")
+	}
+	if err := v.c.SetReadDeadline(time.Now().Add(hearTime)); err != nil {
+		return nil, err
+	}
+	var one [1]byte
+	rights := make([]byte, unix.CmsgSpace(4*maxSockets))
+	_, n, flags, _, err := v.c.ReadMsgUnix(one[:], rights)
+	if err != nil {
+		return nil, err
+	}
+	messages, err := unix.ParseSocketControlMessage(rights[:n])
+	if err != nil || len(messages) != 1 || flags&unix.MSG_CTRUNC != 0 {
+		return nil, fmt.Errorf("%d messages with sockets, flags %x: %w", len(messages), flags, errors.Join(err))
+	}
+	return unix.ParseUnixRights(&messages[0])
+}
+
+func (v *conversation) close() { _ = v.c.Close() } // the other side may be gone

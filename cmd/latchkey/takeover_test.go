@@ -1,0 +1,109 @@
+package main
+
+import (
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// A new process takes the sockets over. The test holds no copy of them, so that what nobody serves is refused.
+
+// ported is the configuration with addresses in place of systemd's sockets.
+func (s *stage) ported(text string) string {
+	for _, k := range s.sockets {
+		text = strings.Replace(text, "'systemd:"+k.name+"'", "'"+s.addr[k.name]+"'", 1)
+	}
+	return text
+}
+
+func newPortedStage(t testing.TB) *stage {
+	s := newStage(t)
+	for _, k := range s.sockets {
+		_ = k.ln.Close()
+	}
+	s.configure(s.ported)
+	return s
+}
+
+// takeover starts a process that takes over, or starts where none is.
+func (s *stage) takeover(env ...string) *process {
+	s.t.Helper()
+	return start{args: []string{"serve", "-takeover", "-config", s.file}, env: env}.begin(s.t)
+}
+
+// knocking signs in again and again until told to end, at every door, and counts what was not let in.
+type knocking struct {
+	all     sync.WaitGroup
+	stopped chan struct{}
+	good    atomic.Int64
+}
+
+func (s *stage) knock(t *testing.T, each time.Duration) *knocking {
+	t.Helper()
+	k := &knocking{stopped: make(chan struct{})}
+	for _, protocol := range stageDoors {
+		k.all.Go(func() {
+			tick := time.NewTicker(each)
+			defer tick.Stop()
+			for {
+				select {
+				case <-tick.C:
+				case <-k.stopped:
+					return
+				}
+				k.all.Go(func() { s.once(t, k, protocol) })
+			}
+		})
+	}
+	return k
+}
+
+func (s *stage) once(t *testing.T, k *knocking, protocol string) {
+	p := s.people["app-only"]
+	began := time.Now()
+	got, err := s.door(protocol).signIn(s.tls, p.Address, p.AppPasswords[0].Secret.Reveal())
+	if err != nil || !strings.HasPrefix(got, good[protocol]) {
+		t.Errorf("%s after %v: %q (%v)", protocol, time.Since(began), got, err)
+		return
+	}
+	k.good.Add(1)
+}
+
+func (k *knocking) stop() int64 {
+	close(k.stopped)
+	k.all.Wait()
+	return k.good.Load()
+}
+
+func TestDrillTakeOver(t *testing.T) {
+	s := newPortedStage(t)
+	p := s.takeover() // nobody serves: it starts
+	p.says("latchkey serves")
+	k := s.knock(t, 40*time.Millisecond)
+	for range 3 {
+		<-time.After(300 * time.Millisecond) // of ordinary life
+		next := s.takeover()
+		next.says("latchkey serves")
+		if code := p.ends(); code != 0 {
+			t.Errorf("the old process ended with %d:\n%s", code, p.err)
+		}
+		p = next
+	}
+	if n := k.stop(); n < 40 {
+		t.Errorf("only %d were let in", n)
+	} else {
+		t.Logf("%d were let in", n)
+	}
+	s.wantAll("after three hand-overs", "app-only", good)
+	s.wantAll("after three hand-overs", "account", good)
+	p.stop()
+	for _, k := range s.sockets {
+		if c, err := net.Dial("tcp", s.addr[k.name]); err == nil {
+			_ = c.Close()
+			t.Errorf("%s is still open after the last one has ended", k.name)
+		}
+	}
+}
