@@ -134,6 +134,7 @@ func (c *Core) runFleet(ctx context.Context) {
 	}
 	var telling sync.WaitGroup
 	telling.Go(func() { c.tellFleet(ctx) })
+	telling.Go(func() { c.answerNodes(ctx) })
 	t := time.NewTicker(c.fleet.o.Beat)
 	defer t.Stop()
 	for ctx.Err() == nil {

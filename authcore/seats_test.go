@@ -2,6 +2,7 @@ package authcore_test
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"latchkey/authcore"
 	"latchkey/authcore/authtest"
+	"latchkey/authcore/sample"
 	"latchkey/authcore/session"
 	"latchkey/authcore/store/memory"
 )
@@ -235,6 +237,46 @@ func TestCostOfASeat(t *testing.T) {
 		s.nodes[0].Ended(t.Context(), d.Session, authcore.End{})
 		if n := s.lossy.seats.Load(); n != 2 {
 			t.Errorf("%d at its end too, want 2", n)
+		}
+	})
+}
+
+func TestSessionsOfADomainOnAllNodes(t *testing.T) {
+	inFleet(t, 3, func(t *testing.T, s *fleetOf) {
+		op := authtest.Operator()
+		var want []session.ID
+		for i := range 7 {
+			d := s.at(t, i%3, authtest.Attempt("imap", s.address("opted-in"), s.app("opted-in")))
+			want = append([]session.ID{d.Session}, want...)
+			time.Sleep(time.Second)
+		}
+		var got []session.ID
+		for after := ""; ; {
+			p, err := s.nodes[1].DomainSessions(t.Context(), op, sample.Old, after, 3)
+			if err != nil || len(p.Sessions) > 3 || len(p.Silent) > 0 {
+				t.Fatalf("%+v, %v", p, err)
+			}
+			for _, d := range p.Sessions {
+				got = append(got, d.ID)
+				if i := 7 - len(got); d.Node != fmt.Sprint("node-", i%3) || d.Address != s.address("opted-in") {
+					t.Errorf("session %d: %+v", i, d)
+				}
+			}
+			if after = p.Next; after == "" {
+				break
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		s.ends[2]()
+		p, err := s.nodes[1].DomainSessions(t.Context(), op, sample.Old, "", 50)
+		if err != nil || len(p.Sessions) != 5 || !slices.Equal(p.Silent, []string{"node-2"}) {
+			t.Errorf("with a node that just died: %d, silent %v, %v", len(p.Sessions), p.Silent, err)
+		}
+		time.Sleep(11 * time.Second)
+		if p, err = s.nodes[1].DomainSessions(t.Context(), op, sample.Old, "", 50); err != nil || len(p.Sessions) != 5 || len(p.Silent) > 0 {
+			t.Errorf("once it is known to be dead: %d, silent %v, %v", len(p.Sessions), p.Silent, err)
 		}
 	})
 }

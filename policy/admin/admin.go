@@ -21,6 +21,7 @@ func Register(k *api.Kit) {
 	s.quick(k)
 	s.audit(k)
 	s.tokens(k)
+	s.nodes(k)
 }
 
 // Tags group the operations in the document.

@@ -6,6 +6,7 @@ import (
 
 	"latchkey/authcore"
 	"latchkey/authcore/member"
+	"latchkey/authcore/session"
 	"latchkey/policy"
 )
 
@@ -122,14 +123,20 @@ type Session struct {
 	UsedAt         time.Time `json:"used_at,omitzero" doc:"On the web, to five minutes"`
 	ExpiresAt      time.Time `json:"expires_at,omitzero"`
 	Current        bool      `json:"current" doc:"The one that asks"`
+	Node           string    `json:"node,omitempty" doc:"At a door of a fleet: the name of the node that it is on"`
+}
+
+// DoorSessionOf shows one at a door.
+func DoorSessionOf(d session.Door) Session {
+	return Session{ID: string(d.ID), Kind: "door", Door: d.Door, Credential: d.Credential, CredentialName: d.CredentialName,
+		From: d.From, Agent: d.Agent, Since: d.Since, ExpiresAt: d.Until, Node: d.Node}
 }
 
 // SessionsOf shows them all, those at the doors first.
 func SessionsOf(s authcore.Sessions) *Reply[List[Session]] {
 	l := []Session{}
 	for _, d := range s.Doors {
-		l = append(l, Session{ID: string(d.ID), Kind: "door", Door: d.Door, Credential: d.Credential, CredentialName: d.CredentialName,
-			From: d.From, Agent: d.Agent, Since: d.Since, ExpiresAt: d.Until})
+		l = append(l, DoorSessionOf(d))
 	}
 	for _, w := range s.Web {
 		l = append(l, Session{ID: string(w.ID), Kind: "web", Name: w.Name, From: w.From, Agent: w.Agent, Since: w.CreatedAt, UsedAt: w.UsedAt,
