@@ -46,14 +46,15 @@ type Options struct {
 	Password         secret.String
 	SentinelUser     string
 	SentinelPassword secret.String
-	TLS              *tls.Config // nil: plain
-	Database         int         // 0 for a cluster
-	Prefix           string      // of every key; empty: "latchkey"
-	Replicas         int         // how many of them acknowledge each write; for zero loss all that there are
-	AllowLossy       bool        // open a server that may lose what it acknowledged
-	StateDir         string      // 0700, this node's own: its id, the highest revisions it has seen
-	Node             string      // display name
-	Restoring        bool        // open what an interrupted Restore left, to restore again
+	TLS              *tls.Config     // nil: plain
+	Database         int             // 0 for a cluster
+	Prefix           string          // of every key; empty: "latchkey"
+	Replicas         int             // how many of them acknowledge each write; for zero loss all that there are
+	AllowLossy       bool            // open a server that may lose what it acknowledged
+	StateDir         string          // 0700, this node's own: its id, the highest revisions it has seen
+	Node             string          // display name
+	Local            store.Ephemeral // counts sets while Redis cannot be asked; nil: nobody does
+	Restoring        bool            // open what an interrupted Restore left, to restore again
 	Log              *slog.Logger
 }
 
@@ -68,7 +69,9 @@ type DB struct {
 	heads   *heads
 	router  *router
 
-	records *Records
+	records   *Records
+	ephemeral *Ephemeral
+
 	witness string       // the field of a head that holds this node's last revision
 	run     string       // random, of this process: batches are named by it and a number
 	batches atomic.Int64 // so many
@@ -85,7 +88,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{options: o, log: o.Log, keys: keys{prefix: o.Prefix}, run: randomID(), closing: make(chan struct{})}
-	db.records = &Records{db: db}
+	db.records, db.ephemeral = &Records{db: db}, newEphemeral(db)
 	if err := db.open(ctx); err != nil {
 		_ = db.Close()
 		return nil, fmt.Errorf("open the store on redis: %w", err)
@@ -134,6 +137,9 @@ func (db *DB) open(ctx context.Context) (err error) {
 
 // Records keeps store.Records, store.Snapshotter and store.Restorer.
 func (db *DB) Records() *Records { return db.records }
+
+// Ephemeral keeps store.Ephemeral.
+func (db *DB) Ephemeral() *Ephemeral { return db.ephemeral }
 
 // ID is the random name that the store was given when it was made; it is kept in it.
 func (db *DB) ID() string { return db.id }
