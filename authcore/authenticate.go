@@ -39,6 +39,7 @@ type trial struct {
 	accepts         policy.Accepts // what counts for this member; Nothing for a name that nobody has
 	onlyApps        bool           // no member of the domain may use the account password at a door
 	crowded         bool           // it has a place in the crowd
+	cached          bool           // it is decided by what is held, without the records
 	detail          string         // for the audit: a closed word more than the client is told
 }
 
@@ -50,6 +51,11 @@ func (c *Core) Authenticate(ctx context.Context, a Attempt) (Decision, error) {
 	t := c.begin(a)
 	defer c.crowd.leave(t)
 	d, err := c.decide(ctx, t)
+	if err != nil && ctx.Err() == nil && c.standsIn(err) {
+		if d, ok := c.decideHeld(ctx, a); ok {
+			return d, nil
+		}
+	}
 	if err != nil {
 		return Decision{Reason: Unavailable, RetryAfter: retryBroken}, err
 	}
@@ -141,8 +147,8 @@ func (c *Core) readPerson(ctx context.Context, t *trial) (err error) {
 	if t.account, t.accountRevision, err = cache.Read[password.Record](ctx, c.records, password.Key(d, id)); err != nil {
 		return err
 	}
-	if t.sources, _, err = cache.Read[lockout.Sources](ctx, c.records, lockout.SourcesKey(d, id)); err != nil {
-		return err
+	if t.sources, _, err = cache.Read[lockout.Sources](ctx, c.records, lockout.SourcesKey(d, id)); err != nil && !t.cached {
+		return err // what is held may lack it: the first sign-in from a source writes it
 	}
 	t.known = t.sources.Knows(t.source, t.start)
 	return nil
@@ -247,10 +253,7 @@ func (c *Core) decideAccount(ctx context.Context, t *trial, app bool) (Decision,
 		return Decision{Reason: BadCredentials}, nil
 	}
 	counts := t.accepts == policy.AccountPassword && t.person.Member.Status == member.Active && !app
-	v, err := c.verify(ctx, check{
-		tenant: t.tenant, name: t.name, person: t.person, counts: counts, known: t.known, secret: t.secret, from: t.a.Conn.Client.Addr().Unmap().String(),
-		account: t.account, accountRevision: t.accountRevision,
-	})
+	v, err := c.verify(ctx, t.check(counts))
 	if errors.Is(err, lockout.ErrHeld) || errors.Is(err, password.ErrBusy) {
 		t.detail = "busy"
 		return Decision{Reason: Throttled, RetryAfter: retryBroken}, nil
@@ -271,6 +274,14 @@ func (c *Core) decideAccount(ctx context.Context, t *trial, app bool) (Decision,
 		return Decision{Reason: DoorClosed}, nil
 	}
 	return c.open(ctx, t, grant{credential: AccountCredential, account: t.secret, credentialEpoch: v.epoch})
+}
+
+// check is the account password of an attempt to verify.
+func (t *trial) check(counts bool) check {
+	return check{
+		tenant: t.tenant, name: t.name, person: t.person, counts: counts, known: t.known, secret: t.secret, from: t.a.Conn.Client.Addr().Unmap().String(),
+		account: t.account, accountRevision: t.accountRevision,
+	}
 }
 
 // wait holds a refusal back until at, without a slot or a lock, or until the client is gone.

@@ -42,7 +42,7 @@ func (c *Core) Rationed(ctx context.Context) context.Context {
 	if c.o.StoreTime <= 0 || budgetOf(ctx) != nil {
 		return ctx
 	}
-	return context.WithValue(ctx, budgetKey{}, &budget{left: c.o.StoreTime})
+	return withBudget(ctx, c.o.StoreTime)
 }
 
 // unrationed is for what one attempt does for others too.
@@ -50,12 +50,17 @@ func unrationed(ctx context.Context) context.Context {
 	return context.WithValue(ctx, budgetKey{}, (*budget)(nil))
 }
 
+// withBudget gives what follows a time of its own.
+func withBudget(ctx context.Context, d time.Duration) context.Context {
+	return context.WithValue(ctx, budgetKey{}, &budget{left: d})
+}
+
 // toRelease is the small time of its own in which an attempt gives a lease back.
 func (c *Core) toRelease(ctx context.Context) context.Context {
 	if c.o.StoreTime <= 0 {
 		return ctx
 	}
-	return context.WithValue(ctx, budgetKey{}, &budget{left: releaseTime})
+	return withBudget(ctx, releaseTime)
 }
 
 func budgetOf(ctx context.Context) *budget {

@@ -23,6 +23,7 @@ import (
 	"latchkey/authcore/quick"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/session"
+	"latchkey/authcore/spool"
 	"latchkey/authcore/store"
 	"latchkey/authcore/store/cache"
 	"latchkey/policy"
@@ -47,6 +48,9 @@ type Options struct {
 	CacheEntries int             // decoded records kept; 0: cache.DefaultEntries
 	Recheck      time.Duration   // how often the net under the bus looks for revocations; 0: never, for a process alone
 	AuditKeep    time.Duration   // of entries from now on; 0: audit.Keep
+	ServeCached  bool            // while the records cannot be reached, sign-ins go on for the Lease by what this node holds (outage.go)
+	Lease        time.Duration   // 0: DefaultLease
+	Spool        *spool.Spool    // where they are audited meanwhile; nil: ServeCached does nothing
 	StoreTime    time.Duration   // what one attempt may ask of the store in all; 0: no bound but that of each step (an embedded store)
 
 	Senders    map[notify.Channel]notify.Sender // ways out of the house; a channel without one is not offered
@@ -69,6 +73,9 @@ type Options struct {
 	Upstreams func(domain, door string) []string
 }
 
+// DefaultLease is how long a node goes on by what it holds of records that it cannot reach.
+const DefaultLease = 30 * time.Second
+
 // DefaultHold is the first step of the growing delay of refusals.
 const DefaultHold = 2 * time.Second
 
@@ -82,6 +89,7 @@ type Core struct {
 	claims     *member.Claims
 	hasher     *password.Hasher
 	crowd      crowd
+	outage     outage
 	leases     *lockout.Leases
 	throttle   *lockout.Throttle
 	asks       *lockout.Asks
@@ -117,6 +125,9 @@ func New(o Options) *Core {
 	if o.Hold == 0 {
 		o.Hold = DefaultHold
 	}
+	if o.Lease == 0 {
+		o.Lease = DefaultLease
+	}
 	if o.AuditKeep > 0 && o.AuditKeep != audit.Keep {
 		o.Records = audit.Kept{Records: o.Records, For: o.AuditKeep}
 	}
@@ -148,6 +159,9 @@ func newCache(o Options) *cache.Cache {
 	if o.Recheck > 0 {
 		k.MaxAge = cacheAge
 	}
+	if o.ServeCached {
+		k.Lease = o.Lease
+	}
 	return cache.New(o.Records, o.Bus, k)
 }
 
@@ -158,6 +172,7 @@ func (c *Core) Run(ctx context.Context) error {
 	go func() { done <- c.records.Run(ctx) }()
 	var beside sync.WaitGroup
 	beside.Go(func() { c.deliver(ctx) })
+	beside.Go(func() { c.attendOutage(ctx) })
 	beside.Go(func() { c.runFleet(ctx) })
 	c.writeUses(ctx)
 	beside.Wait()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"iter"
+	"time"
 
 	"latchkey/authcore/apppass"
 	"latchkey/authcore/member"
@@ -18,6 +19,20 @@ func (c *Core) Stands(ctx context.Context, s Standing) (bool, error) {
 	if !s.Until.IsZero() && !c.now().Before(s.Until) || !c.doors.Has(s.Session) {
 		return false, nil
 	}
+	if !c.outage.has(s.Session) {
+		return c.standsNow(ctx, s)
+	}
+	ok, err := c.standsNow(withBudget(ctx, standsHeldAfter), s)
+	if err != nil && c.standsIn(err) {
+		return c.standsHeld(ctx, s)
+	}
+	return ok, err
+}
+
+// standsHeldAfter is how long the records are asked for a session that was opened without them: less than doors wait.
+const standsHeldAfter = 300 * time.Millisecond
+
+func (c *Core) standsNow(ctx context.Context, s Standing) (bool, error) {
 	if over, err := c.wasEnded(ctx, s.Domain, s.Session); over || err != nil {
 		return false, err
 	}
@@ -70,12 +85,32 @@ func (c *Core) Revocations(ctx context.Context) iter.Seq[Revocation] {
 			ch, err := c.o.Bus.Subscribe(ctx, revocationTopic)
 			if err != nil {
 				c.log.Error("follow revocations", "error", err)
-				c.pause(ctx)
+				if !c.unheard(ctx, yield) {
+					return
+				}
 				continue
 			}
 			if !yield(Revocation{Resync: true}) || !c.follow(ch, yield) {
 				return
 			}
+		}
+	}
+}
+
+// unheard is a pause in which the bus is not heard, and this node alone says what must be judged.
+func (c *Core) unheard(ctx context.Context, yield func(Revocation) bool) bool {
+	t := time.NewTimer(brokenFor)
+	defer t.Stop()
+	for {
+		select {
+		case s := <-c.madeRooms:
+			if !yield(Revocation{Domain: s.Domain, Member: s.Member, Session: s.ID}) {
+				return false
+			}
+		case <-t.C:
+			return true
+		case <-ctx.Done():
+			return true
 		}
 	}
 }

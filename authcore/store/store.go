@@ -21,6 +21,9 @@ var (
 	ErrCorrupt = errors.New("corrupt record")
 	// ErrUnavailable: the engine cannot answer now. A write that ends so may have happened.
 	ErrUnavailable = errors.New("store unavailable")
+	// ErrDistrusted: the engine can be reached and has lost what it once acknowledged (an old snapshot, a flush, a replica
+	// that was behind). It comes with ErrUnavailable; nothing that is held in memory may stand in for its records.
+	ErrDistrusted = errors.New("store lost what it had acknowledged")
 	// ErrInvalid: the call breaks the contract (bounds, empty names, a name twice in one batch). A bug of the caller.
 	ErrInvalid = errors.New("invalid store call")
 )

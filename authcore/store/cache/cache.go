@@ -28,6 +28,7 @@ type Options struct {
 	Entries int                    // kept at most; 0: DefaultEntries
 	Kept    func(name string) bool // which records are ever kept; of the others the bus is told nothing. nil: all
 	MaxAge  time.Duration          // after which an entry is read anew, whatever the bus said; 0: never
+	Lease   time.Duration          // how long what is held can stand in for records that cannot be reached (Held); 0: never
 }
 
 // Cache is a store.Records; Get, List and Apply pass through to the engine, Read answers from memory where it can.
@@ -42,6 +43,9 @@ type Cache struct {
 	reads   map[store.Key]*reading // that may yet be kept; guarded by mu
 	blind   bool                   // the bus is not heard: nothing may be kept; guarded by mu
 	untold  []telling              // what others may not have heard; guarded by mu
+	stale   map[store.Key]entry    // what was held at a gap, with a Lease alone; guarded by mu
+	gapAt   time.Duration          // when the bus was not heard any more; guarded by mu
+	contact time.Duration          // when the last call began that the records answered; 0: none; guarded by mu
 
 	hits, misses atomic.Int64
 }
@@ -66,7 +70,11 @@ func New(records store.Records, bus store.Bus, o Options) *Cache {
 	if o.Kept == nil {
 		o.Kept = func(string) bool { return true }
 	}
-	return &Cache{Records: records, bus: bus, o: o, born: time.Now(), entries: make(map[store.Key]entry), reads: make(map[store.Key]*reading)}
+	c := &Cache{Records: records, bus: bus, o: o, born: time.Now(), entries: make(map[store.Key]entry), reads: make(map[store.Key]*reading)}
+	if o.Lease > 0 {
+		c.Records = watched{records, c}
+	}
+	return c
 }
 
 // Direct answers the records under the cache.
@@ -118,6 +126,7 @@ func (c *Cache) drop(partition string, names []string, revision int64) {
 		if e, held := c.entries[k]; held && e.revision < revision {
 			delete(c.entries, k)
 		}
+		delete(c.stale, k)
 		if r := c.reads[k]; r != nil {
 			r.void = true
 			delete(c.reads, k) // who reads from now on may keep what he finds
@@ -129,6 +138,7 @@ func (c *Cache) drop(partition string, names []string, revision int64) {
 func (c *Cache) Empty() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	clear(c.stale)
 	c.empty()
 }
 
@@ -136,6 +146,11 @@ func (c *Cache) Empty() {
 func (c *Cache) deaf(blind bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if blind {
+		c.gap()
+	} else {
+		clear(c.stale)
+	}
 	c.blind = blind
 	c.empty()
 }
@@ -152,6 +167,9 @@ func (c *Cache) empty() {
 // Read answers the decoded record at k, shared with others and read-only, and its revision; a nil pointer and revision 0
 // when there is none. Records with an expiry, and those that Kept denies, are never kept.
 func Read[T any](ctx context.Context, c *Cache, k store.Key) (*T, int64, error) {
+	if c.o.Lease > 0 && onlyHeld(ctx) {
+		return readHeld[T](c, k)
+	}
 	e, r := c.look(k)
 	if r == nil {
 		c.hits.Add(1)

@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -19,7 +18,7 @@ import (
 
 // ErrRolledBack: the server holds less than this node, or another one, has seen there. Nothing is answered from the
 // store until an operator has taken the leave to go on with what is there (DB.AcceptRollback).
-var ErrRolledBack = errors.New("the store was rolled back")
+var ErrRolledBack = fmt.Errorf("the store was rolled back: %w", store.ErrDistrusted)
 
 // headCount is how many groups there are, each with a head of its own.
 const headCount = 256
