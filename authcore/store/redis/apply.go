@@ -117,7 +117,7 @@ func (b *batch) run(ctx context.Context) (revision int64, answer int64, err erro
 	return 0, answerHeld, errHeld
 }
 
-var errHeld = fmt.Errorf("%w: writes are held for a snapshot that did not begin", store.ErrUnavailable)
+var errHeld = fmt.Errorf("%w: writes are held for a snapshot that did not begin, or for a restore", store.ErrUnavailable)
 
 // held repeats the batch until the snapshot that holds writers has begun: some milliseconds.
 func (b *batch) held(ctx context.Context) (int64, error) {

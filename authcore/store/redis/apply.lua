@@ -2,8 +2,8 @@
 -- has done. KEYS: head, partitions, index, expiring, batch, old, old names, then the record of each step.
 -- ARGV: partition, witness field, seen revision, seen witness, <len>:<partition>:, then for each step: kind, name,
 -- wanted revision (8 bytes; empty: any), and for a put its expiry and its body.
--- Answers {1, revision}, {2 conflict | 3 corrupt, step}, {4 rolled back, revision, witness} or {5}: held for a snapshot.
-local head = redis.call('HMGET', KEYS[1], 'rev', ARGV[2], 'hold', 'snap', 'snap until')
+-- Answers {1, revision}, {2 conflict | 3 corrupt, step}, {4 rolled back, revision, witness} or {5}: held for a snapshot or a restore.
+local head = redis.call('HMGET', KEYS[1], 'rev', ARGV[2], 'hold', 'snap', 'snap until', 'restoring')
 local rev, witness = tonumber(head[1] or 0), tonumber(head[2] or 0)
 if rev < tonumber(ARGV[3]) or witness < tonumber(ARGV[4]) then return {4, rev, witness} end
 local time = redis.call('TIME')
@@ -14,7 +14,7 @@ if before then -- a repeat. It writes, so that a WAIT behind it waits for what t
   redis.call('PEXPIRE', KEYS[5], 30000)
   return {1, tonumber(before)}
 end
-if head[3] and now < tonumber(head[3]) then return {5} end
+if head[3] and now < tonumber(head[3]) or head[6] then return {5} end
 local snap = head[4] and now < tonumber(head[5]) and tonumber(head[4])
 
 local none = string.rep('\0', 8)

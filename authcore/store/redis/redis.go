@@ -172,7 +172,7 @@ func (db *DB) Close() error {
 func (db *DB) identify(ctx context.Context) (string, error) {
 	meta := db.keys.meta()
 	made := goredis.NewBoolCmd(ctx, "hsetnx", meta, "id", randomID())
-	read := goredis.NewSliceCmd(ctx, "hmget", meta, "id", "restoring")
+	read := goredis.NewSliceCmd(ctx, "hmget", meta, "id", "restoring", "restored")
 	if err := db.do(ctx, metaGroup, true, made, read); err != nil {
 		return "", err
 	}
@@ -184,8 +184,11 @@ func (db *DB) identify(ctx context.Context) (string, error) {
 	if !isText || id == "" {
 		return "", fmt.Errorf("%w: the store has no id", store.ErrCorrupt)
 	}
-	if fields[1] != nil && !db.options.Restoring {
+	if restoring, _ := fields[1].(string); restoring != "" && !db.options.Restoring {
 		return "", ErrHalfRestored
+	}
+	if restored, _ := fields[2].(string); restored != "" {
+		return id, db.finishRestore(ctx, restored)
 	}
 	return id, nil
 }

@@ -19,7 +19,7 @@ const (
 	sweepStep  = 256         // names in one script: a server does nothing else meanwhile
 )
 
-// sweep takes expired names out of the indexes now and then, until the store closes.
+// sweep takes expired names out of the indexes now and then, and what a snapshot that died left aside, until the store closes.
 func (db *DB) sweep() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -47,7 +47,8 @@ func (db *DB) sweepGroup(ctx context.Context, group int) error {
 			return err
 		}
 		call := sweepScript.call(ctx, []string{db.keys.expiring(group)}, db.keys.group(group), sweepStep)
-		if err := db.do(ctx, group, true, call); err != nil {
+		lapse := db.markCall(ctx, group, "lapse", "", 0)
+		if err := db.do(ctx, group, true, call, lapse); err != nil {
 			return err
 		}
 		n, err := call.Int()
