@@ -21,7 +21,7 @@ for i, name in ipairs(names) do
   if old then record = old
   elseif not record then
     if redis.call('EXISTS', key) == 1 then record = '' end -- there is something else
-  elseif #record >= 29 and struct.unpack('>I8', record:sub(2, 9)) > snap then record = false end
+  elseif #record >= 29 and record:sub(2, 9) == record:sub(10, 17) and struct.unpack('>I8', record:sub(2, 9)) > snap then record = false end
   if record then add(name, record) end
   if left <= 0 or i == many then
     answer[1] = name
