@@ -126,12 +126,15 @@ func (e *elder) takeOver(cfg *configs.Config, p passed) (socks sockets, err erro
 
 // agree says that all is ready and waits for the store. An elder that dies now has given it up too: the lock knows.
 func (e *elder) agree() error {
-	if err := e.say(note{Say: sayReady}); err != nil {
-		return err
+	err := e.say(note{Say: sayReady})
+	if err == nil {
+		_, err = e.want(sayReleased)
 	}
-	_, err := e.want(sayReleased)
-	if e.gone = errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET); e.gone {
-		return nil
+	for _, end := range []error{io.EOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, end) {
+			e.gone = true
+			return nil
+		}
 	}
 	return err
 }
