@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 
-	"latchkey/authcore"
 	"latchkey/policy/admin"
 	"latchkey/policy/api"
 	"latchkey/policy/ops"
@@ -19,6 +18,7 @@ func (h *house) opsHandler() http.Handler {
 		Ready: []ops.Check{
 			{Name: "records", Check: h.storeReads},
 			{Name: "upstreams", Check: h.anyUpstreamWell},
+			{Name: "spool", Check: h.spoolHasRoom, Warns: true},
 		},
 		Upstreams: func(context.Context) any { return h.snapshot().pool.Health() },
 		More:      h.more,
@@ -29,12 +29,6 @@ func (h *house) opsHandler() http.Handler {
 func (h *house) apiHandler() http.Handler {
 	return api.New(api.Options{Core: h.core, Log: h.log, Metrics: api.NewMetrics(h.metrics), JWKS: h.signer.JWKS,
 		Rates: api.Rates{PerMember: h.first.Limits.APIPerMember, PerSource: h.first.Limits.APIPerSource}}, self.Register, admin.Register)
-}
-
-// storeReads: the store answers.
-func (h *house) storeReads(ctx context.Context) error {
-	_, _, err := authcore.ReadUsedKeys(ctx, h.db)
-	return err
 }
 
 // anyUpstreamWell: with one of several upstreams down this node still serves the others' members, and another node would

@@ -23,6 +23,7 @@ import (
 	"latchkey/authcore/password"
 	"latchkey/authcore/quick"
 	"latchkey/authcore/secret"
+	"latchkey/authcore/spool"
 	"latchkey/configs"
 	"latchkey/policy"
 	"latchkey/proxy"
@@ -41,6 +42,8 @@ type house struct {
 	signer   *oidc.Signer
 	db       engine
 	core     *authcore.Core
+	spool    *spool.Spool        // nil: sign-ins are refused while the store cannot be reached
+	silence  silence             // of the store
 	desk     *desk               // the core, until another process has the store
 	auth     proxy.Authenticator // the desk, counted
 	certs    *proxy.Certificates
@@ -115,10 +118,12 @@ func (h *house) openStore(ctx context.Context, cfg *configs.Config, out waysOut)
 	if err != nil {
 		return errors.Join(err, h.db.Close())
 	}
+	h.spool = h.newSpool(cfg)
 	h.core = authcore.New(authcore.Options{
 		Party:   party,
 		Records: h.db, Ephemeral: h.db.Ephemeral(), Bus: h.db.Bus(), Node: h.db.NodeID(), Fleet: fleetFor(cfg, out.keep), Keys: h.keys, Log: h.log,
 		Cutoff: cfg.Cutoff, Hold: holdOf(cfg), HashSlots: cfg.Limits.HashSlots, PerDoor: cfg.Limits.PerMemberAndDoor, CacheEntries: cfg.Limits.CacheEntries,
+		StoreTime: storeTime(cfg), ServeCached: h.spool != nil, Lease: cfg.Store.Lease, Spool: h.spool,
 		AuditKeep: time.Duration(cfg.Audit.KeepDays) * 24 * time.Hour,
 		Hash:      password.Params{MemoryKiB: uint32(cfg.Limits.HashMemoryKiB), Time: uint32(cfg.Limits.HashTime)},
 		Senders:   out.senders, Webhooks: out.webhooks, Messages: out.metrics, KeepOutbox: out.keep,
@@ -295,5 +300,6 @@ func (h *house) countCore() {
 	gauge("password_hashes", "Slow hashes computed.", func(s authcore.Stats) float64 { return float64(s.Hashes) })
 	gauge("hash_slots_taken", "Slots for slow hashes in use.", func(s authcore.Stats) float64 { return float64(s.HashSlotsTaken) })
 	gauge("hash_slots_waiting", "Attempts that wait for a slot.", func(s authcore.Stats) float64 { return float64(s.HashSlotsWaiting) })
+	h.countSpool()
 	gauge("door_sessions", "Live sessions at the doors.", func(s authcore.Stats) float64 { return float64(s.DoorSessions) })
 }

@@ -281,5 +281,5 @@ func (strict) Stands(context.Context, authcore.Standing) (bool, error) { return 
 func (h *house) close() error {
 	h.relay.Close(proxy.ErrDrain)
 	h.snapshot().pool.Close()
-	return h.db.Close()
+	return errors.Join(h.closeSpool(), h.db.Close())
 }

@@ -1,6 +1,6 @@
 // Package ops is what the private listener shows to the operator's own tools: metrics, health, readiness, upstreams, the
 // level of the log, and profiles. It has no sign-in, so main binds it to loopback or a management network, and it refuses
-// to show a secret: checks tell their name and whether they hold, the cause goes to the log.
+// to show a secret: checks tell their name, whether they hold, and a fixed sentence of what to do; the cause goes to the log.
 package ops
 
 import (
@@ -19,6 +19,7 @@ import (
 type Check struct {
 	Name  string // a closed word, like "records"
 	Check func(ctx context.Context) error
+	Warns bool // the server is of use without it
 }
 
 // Options are what main gives; what is nil is not there (404).

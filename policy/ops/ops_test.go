@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -27,8 +28,11 @@ func ask(t *testing.T, h http.Handler, method, path, body string) (int, string) 
 }
 
 func TestReady(t *testing.T) {
-	good := Check{"keys", func(context.Context) error { return nil }}
-	bad := Check{"records", func(context.Context) error { return errors.New("open /var/lib/canary: permission denied") }}
+	good := Check{Name: "keys", Check: func(context.Context) error { return nil }}
+	warns := Check{Name: "spool", Warns: true, Check: func(context.Context) error {
+		return fmt.Errorf("look: %w", &Trouble{Sentence: "Two wait.", Cause: errors.New("canary")})
+	}}
+	bad := Check{Name: "records", Check: func(context.Context) error { return errors.New("open /var/lib/canary: permission denied") }}
 	for name, c := range map[string]struct {
 		checks []Check
 		status int
@@ -37,7 +41,10 @@ func TestReady(t *testing.T) {
 		"nothing to check": {nil, 200, `{"status":"ok"}`},
 		"all hold":         {[]Check{good}, 200, `{"status":"ok","checks":[{"name":"keys","ok":true}]}`},
 		"one fails":        {[]Check{good, bad}, 503, `{"status":"failing","checks":[{"name":"keys","ok":true},{"name":"records","ok":false}]}`},
-		"one panics": {[]Check{{"upstreams", func(context.Context) error { panic("canary") }}, good}, 503,
+		"one warns":        {[]Check{good, warns}, 200, `{"status":"degraded","checks":[{"name":"keys","ok":true},{"name":"spool","ok":false,"detail":"Two wait."}]}`},
+		"one warns and one fails": {[]Check{bad, warns}, 503,
+			`{"status":"failing","checks":[{"name":"records","ok":false},{"name":"spool","ok":false,"detail":"Two wait."}]}`},
+		"one panics": {[]Check{{Name: "upstreams", Check: func(context.Context) error { panic("canary") }}, good}, 503,
 			`{"status":"failing","checks":[{"name":"upstreams","ok":false},{"name":"keys","ok":true}]}`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -51,7 +58,7 @@ func TestReady(t *testing.T) {
 
 func TestReadyEndsWithACheckThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hangs := Check{"records", func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }}
+		hangs := Check{Name: "records", Check: func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }}
 		if status, _ := ask(t, New(Options{Ready: []Check{hangs}}), "GET", "/readyz", ""); status != 503 {
 			t.Errorf("status %d", status)
 		}
