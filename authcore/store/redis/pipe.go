@@ -151,7 +151,7 @@ func isMoving(err error) bool { return strings.Contains(err.Error(), "non local 
 // follow passes over the commands that have their replies, and takes one that is asked for elsewhere (ASK, while a slot
 // moves) there. It answers the rest, from the first without a reply on, and that one's error.
 func (db *DB) follow(ctx context.Context, write bool, cmds []goredis.Cmder, err error) ([]goredis.Cmder, error) {
-	if errors.Is(err, errClosed) || errors.Is(err, errNotAcknowledged) || errors.Is(err, errNoOwner) || ctx.Err() != nil {
+	if errors.Is(err, errClosed) || errors.Is(err, errNotAcknowledged) || errors.Is(err, errNoOwner) || err != nil && ctx.Err() != nil {
 		return cmds, err
 	}
 	for len(cmds) > 0 {
