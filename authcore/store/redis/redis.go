@@ -71,6 +71,7 @@ type DB struct {
 
 	records   *Records
 	ephemeral *Ephemeral
+	bus       *Bus
 
 	witness string       // the field of a head that holds this node's last revision
 	run     string       // random, of this process: batches are named by it and a number
@@ -88,7 +89,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{options: o, log: o.Log, keys: keys{prefix: o.Prefix}, run: randomID(), closing: make(chan struct{})}
-	db.records, db.ephemeral = &Records{db: db}, newEphemeral(db)
+	db.records, db.ephemeral, db.bus = &Records{db: db}, newEphemeral(db), newBus(db)
 	if err := db.open(ctx); err != nil {
 		_ = db.Close()
 		return nil, fmt.Errorf("open the store on redis: %w", err)
@@ -141,6 +142,9 @@ func (db *DB) Records() *Records { return db.records }
 // Ephemeral keeps store.Ephemeral.
 func (db *DB) Ephemeral() *Ephemeral { return db.ephemeral }
 
+// Bus keeps store.Bus. It connects when it is used first.
+func (db *DB) Bus() *Bus { return db.bus }
+
 // ID is the random name that the store was given when it was made; it is kept in it.
 func (db *DB) ID() string { return db.id }
 
@@ -156,6 +160,7 @@ func (db *DB) Heard(partition string, revision int64) {
 func (db *DB) Close() error {
 	var err error
 	db.close.Do(func() {
+		db.bus.close()
 		close(db.closing)
 		db.workers.Wait()
 		if db.router != nil {

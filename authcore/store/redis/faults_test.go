@@ -1,0 +1,109 @@
+package redis
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"latchkey/authcore/store"
+	"latchkey/authcore/store/redistest"
+)
+
+// Under every fault each call ends in its time with store.ErrUnavailable, and at once when the breaker has opened;
+// goroutines and connections stay few; after it everything works again within two seconds.
+func TestPeersFaults(t *testing.T) {
+	s := redistest.StandaloneWith(t, redistest.Options{Proxied: true})
+	db := mustOpen(t, Options{Mode: Standalone, Addresses: []string{s.ClientAddr()}})
+	for _, c := range []struct {
+		name       string
+		fault, end func()
+	}{
+		{"slow", func() { s.Proxy.Latency(3 * time.Second) }, s.Proxy.Heal},
+		{"hang", s.Proxy.Hang, s.Proxy.Heal},
+		{"partition", s.Proxy.Partition, s.Proxy.Heal},
+		{"reset", s.Proxy.Reset, s.Proxy.Heal},
+		{"refuse", s.Proxy.Refuse, s.Proxy.Accept},
+		{"stopped", func() { s.Pause(t) }, func() { s.Resume(t) }},
+		{"killed", func() { s.Kill(t) }, func() { s.Restart(t) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			eventually(t, "each call", func() error { return errors.Join(calls(t, db)...) })
+			before := ours()
+			c.fault()
+			wantUnavailable(t, db, 300, callLimit+300*time.Millisecond)
+			// Most of those who come now end at once; a trial takes its time.
+			quick := 0
+			for range 20 {
+				from := time.Now()
+				wantUnavailable(t, db, 1, callLimit+300*time.Millisecond)
+				if time.Since(from) < 50*time.Millisecond {
+					quick++
+				}
+			}
+			if quick < 10 {
+				t.Errorf("%d of 20 calls ended at once: the breaker is %+v", quick, db.Breakers())
+			}
+			if now := ours(); now > before+50 {
+				t.Errorf("%d goroutines, %d before the fault", now, before)
+			}
+			if n := db.router.owner(0).client.PoolStats().TotalConns; n > poolSize {
+				t.Errorf("%d connections, at most %d", n, poolSize)
+			}
+			c.end()
+			eventually(t, "each call", func() error { return errors.Join(calls(t, db)...) })
+		})
+	}
+}
+
+// calls makes one call of each kind.
+func calls(t testing.TB, db *DB) []error {
+	e, ctx, k := db.Ephemeral(), t.Context(), store.Key{Partition: "p", Name: "call"}
+	_, added := e.Add(ctx, k, "m", time.Minute)
+	_, got := e.Get(ctx, k)
+	if errors.Is(got, store.ErrNotFound) {
+		got = nil
+	}
+	return []error{added, got, e.Put(ctx, store.Key{Partition: "p", Name: "put"}, []byte("v"), time.Minute)}
+}
+
+// wantUnavailable lets so many callers call at once.
+func wantUnavailable(t *testing.T, db *DB, callers int, limit time.Duration) {
+	t.Helper()
+	e := db.Ephemeral()
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			k := store.Key{Partition: "p", Name: fmt.Sprint(i)}
+			from := time.Now()
+			var err error
+			if i%2 == 0 {
+				_, err = e.Take(t.Context(), k)
+			} else {
+				_, err = e.Get(t.Context(), k)
+			}
+			if !errors.Is(err, store.ErrUnavailable) {
+				t.Errorf("call %d: got %v, want store.ErrUnavailable", i, err)
+			}
+			if took := time.Since(from); took > limit {
+				t.Errorf("call %d took %v, want at most %v", i, took, limit)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// ours counts the goroutines of this package and of its client; the proxies run in this process too.
+func ours() int {
+	buf := make([]byte, 16<<20)
+	n := 0
+	for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		if strings.Contains(stack, "authcore/store/redis.") || strings.Contains(stack, "go-redis") {
+			n++
+		}
+	}
+	return n
+}
