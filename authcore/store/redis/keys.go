@@ -3,7 +3,6 @@ package redis
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
 	"hash/crc32"
 	"strconv"
 )
@@ -30,7 +29,9 @@ func groupOf(partition string) int {
 	return int(crc32.Checksum([]byte(partition), castagnoli) % groups)
 }
 
-func tagOf(group int) string { return fmt.Sprintf("%02x", group) }
+const hexDigits = "0123456789abcdef"
+
+func tagOf(group int) string { return string([]byte{hexDigits[group>>4], hexDigits[group&15]}) }
 
 // slotOf answers the slot of a Cluster that the group lies in.
 func slotOf(group int) int { return int(crc16(tagOf(group))) % 16384 }

@@ -58,8 +58,8 @@ func corrupt(partition, name string) error {
 
 // checksum takes each name with its length.
 func checksum(partition, name string, expires, value []byte) uint32 {
-	var scratch [4 + 2*store.MaxName]byte
-	b := binary.BigEndian.AppendUint16(scratch[:0], uint16(len(partition)))
+	b := make([]byte, 0, 4+len(partition)+len(name))
+	b = binary.BigEndian.AppendUint16(b, uint16(len(partition)))
 	b = append(b, partition...)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(name)))
 	b = append(b, name...)
