@@ -140,11 +140,14 @@ func numbers(cmd interface{ Slice() ([]any, error) }) ([]int64, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
+	if len(reply) == 0 {
+		return nil, errForeignReply
+	}
 	all := make([]int64, 3) // answers have three at most
 	for i, v := range reply {
 		n, isNumber := v.(int64)
 		if !isNumber || i >= len(all) {
-			return nil, fmt.Errorf("%w: a reply that is none of ours", store.ErrUnavailable)
+			return nil, errForeignReply
 		}
 		all[i] = n
 	}

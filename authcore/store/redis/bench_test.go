@@ -104,3 +104,30 @@ func filled(b *testing.B) *Records {
 	}
 	return r
 }
+
+// BenchmarkListOfMillion reads pages at the end of a partition of a million names.
+func BenchmarkListOfMillion(b *testing.B) {
+	r := opened(b, "everysec")
+	before := time.Now()
+	err := r.Restore(b.Context(), func(yield func(store.Entry, error) bool) {
+		more := yield(store.Entry{Partition: "p", Highest: 1}, nil)
+		for i := 0; i < 1_000_000 && more; i++ {
+			more = yield(store.Entry{Partition: "p", Record: store.Record{Name: fmt.Sprintf("n%07d", i), Revision: 1}}, nil)
+		}
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Logf("restored in %v", time.Since(before))
+	for _, q := range []store.Query{{After: "n0900000", Limit: 100}, {Reverse: true, After: "n0500000", Limit: 100}} {
+		b.Run(fmt.Sprintf("reverse=%v", q.Reverse), func(b *testing.B) {
+			many(b, 1, "lists", func(int64) error {
+				got, err := r.List(b.Context(), "p", q)
+				if err == nil && len(got) != q.Limit {
+					err = fmt.Errorf("got %d records", len(got))
+				}
+				return err
+			})
+		})
+	}
+}

@@ -121,6 +121,7 @@ func (db *DB) try(ctx context.Context, group int, write bool, cmds []goredis.Cmd
 
 var (
 	errNoOwner         = errors.New("no node of the cluster keeps the slot")
+	errNotSent         = errors.New("the command was not sent")
 	errNotAcknowledged = errors.New("too few replicas acknowledged the write")
 )
 
@@ -276,6 +277,7 @@ func (s *shard) pipeline(write bool, cmds []goredis.Cmder) error {
 func (s *shard) exec(ctx context.Context, write bool, cmds []goredis.Cmder) error {
 	pipe := s.client.Pipeline()
 	for _, cmd := range cmds {
+		cmd.SetErr(errNotSent)
 		_ = pipe.Process(ctx, cmd) // only queues
 	}
 	var wait *goredis.IntCmd
@@ -283,9 +285,12 @@ func (s *shard) exec(ctx context.Context, write bool, cmds []goredis.Cmder) erro
 	if write && replicas > 0 {
 		// In a MULTI it would not wait. It counts from the last write of this connection.
 		wait = goredis.NewIntCmd(ctx, "wait", replicas, ackLimit.Milliseconds())
+		wait.SetErr(errNotSent)
 		_ = pipe.Process(ctx, wait)
 	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
+	if _, err := pipe.Exec(ctx); err != nil {
+		tell(cmds, err)
+	}
 	if wait == nil {
 		return nil
 	}
@@ -295,6 +300,16 @@ func (s *shard) exec(ctx context.Context, write bool, cmds []goredis.Cmder) erro
 		return fmt.Errorf("%w: %d of %d", errNotAcknowledged, got, replicas)
 	}
 	return nil
+}
+
+// tell gives err to the commands that were not sent: where a server refuses a new connection (a wrong password, LOADING),
+// the client leaves them as if they had been answered with nothing.
+func tell(cmds []goredis.Cmder, err error) {
+	for _, cmd := range cmds {
+		if cmd.Err() == errNotSent {
+			cmd.SetErr(err)
+		}
+	}
 }
 
 // sleep answers whether ctx still holds after d.

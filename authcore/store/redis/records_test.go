@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/authcore/secret"
 	"latchkey/authcore/store"
 	"latchkey/authcore/store/redistest"
 	"latchkey/authcore/store/storetest"
@@ -330,4 +331,28 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("got %q again, want %q", again, raw)
 		}
 	})
+}
+
+// A user with the rights that the manual names may do all that records need, and one with a wrong secret hears why not.
+func TestPeersUser(t *testing.T) {
+	s := redistest.Standalone(t)
+	rights := []any{"ACL", "SETUSER", "latchkey", "on", ">of-this-test", "~latchkey:*", "&latchkey:*",
+		"+@read", "+@write", "+@scripting", "+@connection", "+@pubsub", "+wait", "+time", "+info", "+config|get", "+cluster|slots"}
+	s.Must(t, rights...)
+	o := Options{Mode: Standalone, Addresses: []string{s.Addr}, User: "latchkey", Password: secret.New("of-this-test")}
+	r := mustOpen(t, o).Records()
+	mustApply(t, r, "p", storetest.PutNew("a", "v"), storetest.PutNew("b", "v"))
+	if list, err := r.List(t.Context(), "p", store.Query{}); err != nil || len(list) != 2 {
+		t.Errorf("list: got %d records, %v", len(list), err)
+	}
+	for _, err := range r.Snapshot(t.Context()) {
+		if err != nil {
+			t.Errorf("snapshot: %v", err)
+		}
+	}
+	o.Password, o.StateDir = secret.New("of-nobody"), filepath.Join(t.TempDir(), "state")
+	_, err := Open(t.Context(), o)
+	if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "WRONGPASS") || strings.Contains(err.Error(), "of-nobody") {
+		t.Errorf("a wrong secret: got %v, want ErrUnavailable that says so and does not show it", err)
+	}
 }
