@@ -50,8 +50,6 @@ func (k keys) index(partition string) string {
 	return k.group(groupOf(partition)) + "i:" + partition
 }
 
-func (k keys) batch(group int, id string) string { return k.group(group) + "b:" + id }
-
 // records is what the keys of the partition's records begin with; the name follows.
 func (k keys) records(partition string) string {
 	return k.group(groupOf(partition)) + "r:" + member(partition, "")

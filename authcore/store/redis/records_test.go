@@ -356,3 +356,24 @@ func TestPeersUser(t *testing.T) {
 		t.Errorf("a wrong secret: got %v, want ErrUnavailable that says so and does not show it", err)
 	}
 }
+
+// A server that was emptied is no store without records: nothing is answered from it.
+func TestPeersFlushed(t *testing.T) {
+	for name, call := range map[string]func(r *Records) error{
+		"get":   func(r *Records) error { _, err := r.Get(t.Context(), store.Key{Partition: "p", Name: "a"}); return err },
+		"list":  func(r *Records) error { _, err := r.List(t.Context(), "p", store.Query{}); return err },
+		"apply": func(r *Records) error { _, err := r.Apply(t.Context(), "p", storetest.PutNew("a", "v")); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			db, s, _ := standalone(t)
+			mustApply(t, db.Records(), "p", storetest.Put("a", "v"))
+			s.Must(t, "FLUSHALL")
+			if err := call(db.Records()); !errors.Is(err, ErrRolledBack) {
+				t.Errorf("got %v, want ErrRolledBack", err)
+			}
+			if got := s.Must(t, "EXISTS", db.keys.records("p")+"a"); got != int64(0) {
+				t.Errorf("got %v records, want none", got)
+			}
+		})
+	}
+}

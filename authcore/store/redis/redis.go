@@ -6,6 +6,9 @@
 // only, and every call ends within callLimit, with store.ErrUnavailable if the server could not be reached or did not
 // acknowledge. It never says that a record is absent when it only could not ask.
 //
+// A snapshot shows one instant over all groups, in a Cluster too: writers hold for the milliseconds in which it is marked
+// (snapshot.go). What it cannot have is time: it lapses when nobody reads on for half a minute, or the server is away.
+//
 // Rules of this package. A partition belongs to one of 256 groups (keys.go); all keys of a group share a hash tag, so
 // that a script may touch them in a Cluster. All commands go through DB.do, which may send them twice: what must not
 // happen twice says so by an id of its own.
