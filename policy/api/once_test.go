@@ -3,6 +3,7 @@ package api_test
 import (
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,6 +120,61 @@ func TestIdempotencyAfterABreak(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Whichever write of a creation is not acknowledged, done or not: sent again with its key it comes to one creation and to
+// the answer of it.
+func TestIdempotencyAfterABreakAtEveryWrite(t *testing.T) {
+	t.Parallel()
+	for name, c := range creations() {
+		for _, fault := range []storetest.Fault{storetest.FailBefore, storetest.FailAfter} {
+			t.Run(name+" "+fault.String(), func(t *testing.T) {
+				for at := 1; at == 1 || !breakAtWrite(t, c.who, c.path, c.list, c.body, at, fault); at++ {
+					if at > 20 {
+						t.Fatal("it never ends")
+					}
+				}
+			})
+		}
+	}
+}
+
+// breakAtWrite answers whether there was no such write.
+func breakAtWrite(t *testing.T, who, path, list string, body m, at int, fault storetest.Fault) (none bool) {
+	t.Helper()
+	var writes, breaks atomic.Int64
+	h := open(t, func(o *authcore.Options) {
+		o.Records = &storetest.Faulty{Records: o.Records, OnApply: func(string, []store.Op) storetest.Fault {
+			if breaks.Load() > 0 && writes.Add(1) == breaks.Load() {
+				return fault
+			}
+			return storetest.NoFault
+		}}
+	})
+	token := h.token(t, who)
+	count := func() int { return len(h.call(t, token, "GET", list, nil).items()) }
+	before := count()
+	breaks.Store(int64(at))
+	first := h.call(t, token, "POST", path, body, "Idempotency-Key", key)
+	none = writes.Load() < int64(at)
+	breaks.Store(0)
+	switch {
+	case first.status == 503:
+		if first.header.Get("Retry-After") == "" || !strings.Contains(string(first.body), "same Idempotency-Key") {
+			t.Errorf("write %d: %v %s", at, first.header, first.body)
+		}
+	case first.status != 201:
+		t.Errorf("write %d: %d %s", at, first.status, first.body)
+	}
+	second := h.call(t, token, "POST", path, body, "Idempotency-Key", key).is(201)
+	third := h.call(t, token, "POST", path, body, "Idempotency-Key", key).is(201)
+	if string(second.body) != string(third.body) || first.status == 201 && string(first.body) != string(second.body) {
+		t.Errorf("write %d: answered %s, then %s, then %s", at, first.body, second.body, third.body)
+	}
+	if got := count(); got != before+1 {
+		t.Errorf("write %d: %d were made", at, got-before)
+	}
+	return none
 }
 
 // A key is one member's, for a day, and its answer is asked for with the same rights.

@@ -119,6 +119,9 @@ func problemOf(ctx context.Context, err error) *Problem {
 	case broken:
 		q.err = err
 	}
+	if broken && q.once != nil {
+		p.Detail += " It is safe to send this again with the same Idempotency-Key: what was done is not done twice."
+	}
 	return p
 }
 

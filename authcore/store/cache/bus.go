@@ -60,12 +60,24 @@ func (c *Cache) tellLater(l ...telling) {
 		l, c.untold = []telling{{left: 2}}, nil // of which the second comes after what is being written now
 	}
 	c.untold = append(c.untold, l...)
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
 }
 
 // tellAgain tells, until ctx ends, what could not be told and what may have been written after it was. The latter is
 // dropped here as well.
 func (c *Cache) tellAgain(ctx context.Context) {
-	for pause(ctx) {
+	for {
+		select {
+		case <-c.wake:
+		case <-ctx.Done():
+			return
+		}
+		if !pause(ctx) {
+			return
+		}
 		c.mu.Lock()
 		l := c.untold
 		c.untold = nil

@@ -47,6 +47,8 @@ type Cache struct {
 	gapAt   time.Duration          // when the bus was not heard any more; guarded by mu
 	contact time.Duration          // when the last call began that the records answered; 0: none; guarded by mu
 
+	wake chan struct{} // there is something untold
+
 	hits, misses atomic.Int64
 }
 
@@ -70,7 +72,7 @@ func New(records store.Records, bus store.Bus, o Options) *Cache {
 	if o.Kept == nil {
 		o.Kept = func(string) bool { return true }
 	}
-	c := &Cache{Records: records, bus: bus, o: o, born: time.Now(), entries: make(map[store.Key]entry), reads: make(map[store.Key]*reading)}
+	c := &Cache{Records: records, bus: bus, o: o, born: time.Now(), entries: make(map[store.Key]entry), reads: make(map[store.Key]*reading), wake: make(chan struct{}, 1)}
 	if o.Lease > 0 {
 		c.Records = watched{records, c}
 	}
