@@ -190,6 +190,9 @@ func (c *Core) announceAll(ctx context.Context, j *jobs) {
 			if err != nil && ctx.Err() == nil {
 				c.log.Warn("announce: it goes on later", "domain", d, "error", err)
 			}
+			if errors.Is(err, store.ErrUnavailable) {
+				break // the next sweep finds the others
+			}
 			if more {
 				j.add(d)
 			}

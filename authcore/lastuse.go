@@ -3,6 +3,7 @@ package authcore
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -69,6 +70,18 @@ func (u *lastUse) due(now time.Time, all bool) map[usedPassword]apppass.Use {
 	return out
 }
 
+// wait puts back what could not be written, unless it was used since.
+func (u *lastUse) wait(l map[usedPassword]apppass.Use) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for k, use := range l {
+		delete(u.written, k)
+		if _, newer := u.pending[k]; !newer && len(u.pending) < maxUsed {
+			u.pending[k] = use
+		}
+	}
+}
+
 func (c *Core) writeUses(ctx context.Context) {
 	tick := time.NewTicker(useFlush)
 	defer tick.Stop()
@@ -89,8 +102,16 @@ func (c *Core) writeUses(ctx context.Context) {
 
 func (c *Core) flushUses(ctx context.Context, all bool) {
 	c.flushRekeys(ctx)
-	for k, use := range c.lastUse.due(c.now(), all) {
-		if err := c.writeUse(ctx, k, use); err != nil {
+	l := c.lastUse.due(c.now(), all)
+	for k, use := range l {
+		err := c.writeUse(ctx, k, use)
+		if errors.Is(err, store.ErrUnavailable) { // all others would end so
+			c.log.Warn("write last uses: they wait", "waiting", len(l), "error", err)
+			c.lastUse.wait(l)
+			return
+		}
+		delete(l, k)
+		if err != nil {
 			c.log.Warn("write last use", "domain", k.domain, "error", err)
 		}
 	}
@@ -114,7 +135,7 @@ func (c *Core) writeUse(ctx context.Context, k usedPassword, use apppass.Use) er
 
 // pause keeps a loop from spinning while the store is broken.
 func (c *Core) pause(ctx context.Context) {
-	t := time.NewTimer(brokenFor)
+	t := time.NewTimer(brokenFor + rand.N(brokenFor/2)) // so that nodes do not come back together
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -110,6 +110,10 @@ func (n *newClients) remember(k client, at time.Time) {
 func (c *Core) flushClients(ctx context.Context) {
 	for k, at := range c.newClients.take() {
 		err := c.retry(func() error { return c.lookAtClient(ctx, k, at) }, func() error { return nil })
+		if errors.Is(err, store.ErrUnavailable) {
+			c.log.Warn("look at new clients: at their next sign-in", "error", err)
+			return
+		}
 		if err != nil {
 			c.log.Warn("look at a new client", "domain", k.domain, "error", err)
 			continue

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,12 +28,11 @@ type broken struct {
 	store.Ephemeral
 	store.Bus
 	trouble trouble
-	n       int // calls; one goroutine at a time makes them
+	n       atomic.Int64 // calls
 }
 
 func through[T any](ctx context.Context, b *broken, call func() (T, error)) (v T, err error) {
-	n := b.n
-	b.n++
+	n := int(b.n.Add(1)) - 1
 	var after error
 	if b.trouble != nil {
 		if err, after = b.trouble(ctx, n); err != nil {
@@ -239,7 +239,7 @@ func TestEveryAttemptHasATemporaryAnswerInTime(t *testing.T) {
 			if got, err := a.do(t.Context(), healthy); got != a.want {
 				t.Fatalf("%s in a healthy store: %q, %v", name, got, err)
 			}
-			calls := b.n
+			calls := int(b.n.Load())
 			temporary := 0
 			for n := range calls {
 				for kind, what := range troubles(n) {
@@ -305,7 +305,7 @@ func TestOutageGivesLeasesBack(t *testing.T) {
 		if _, err := right(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
-		calls := b.n
+		calls := int(b.n.Load())
 		for n := range calls {
 			c, b := s.overBroken(nil)
 			b.trouble = troubles(n)["refuses once"]
@@ -334,7 +334,7 @@ func TestTheSecondStepHasATemporaryAnswerInTime(t *testing.T) {
 		if err := step(t.Context(), c, s.codeNow(t, key, 0)); err != nil {
 			t.Fatal(err)
 		}
-		for n := range b.n {
+		for n := range int(b.n.Load()) {
 			for kind, what := range troubles(n) {
 				time.Sleep(25 * time.Hour) // a try is counted before it is looked at, and trouble costs one of the day's
 				c, b := s.overBroken(nil)
@@ -344,6 +344,44 @@ func TestTheSecondStepHasATemporaryAnswerInTime(t *testing.T) {
 				if took := time.Since(start); took > 2*time.Second || err != nil && !errors.Is(err, store.ErrUnavailable) {
 					t.Errorf("call %d %s: %v after %v", n, kind, err, took)
 				}
+			}
+		}
+	})
+}
+
+// What goes on beside the attempts asks a store that is away a few times a second at most, whatever waits to be written,
+// and nothing that waits is lost.
+func TestNothingIsAskedInHasteOfAStoreThatIsAway(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *stage) {
+		var away atomic.Bool
+		c, b := s.overBroken(func(o *authcore.Options) { o.KeepOutbox = false })
+		b.trouble = func(context.Context, int) (error, error) {
+			return one(away.Load(), func() error { return errRefused }), nil
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- c.Run(ctx) }()
+		defer func() { stop(); <-done }()
+		time.Sleep(time.Second)
+		right := map[string]bool{"app-only": true, "opted-in": true, "two-step": true}
+		for state := range right {
+			if got, err := atDoor(s, s.address(state), s.app(state))(t.Context(), c); got != authcore.Allowed {
+				t.Fatal(got, err)
+			}
+		}
+		away.Store(true)
+		before := b.n.Load()
+		const minutes = 10
+		time.Sleep(minutes * time.Minute)
+		if calls := b.n.Load() - before; calls > minutes*60*5 {
+			t.Errorf("%d calls in %d minutes", calls, minutes)
+		}
+		away.Store(false)
+		time.Sleep(2 * time.Minute)
+		for state := range right {
+			l, err := s.AppPasswordsOf(t.Context(), authtest.Operator(), s.address(state))
+			if err != nil || len(l) == 0 || l[0].Use == nil {
+				t.Errorf("%s: the use that waited is lost: %+v, %v", state, l, err)
 			}
 		}
 	})

@@ -47,7 +47,11 @@ func (c *Core) keyAnew(d Decision, item *apppass.Item, typed secret.String) {
 
 func (c *Core) flushRekeys(ctx context.Context) {
 	for k, to := range c.rekeys.take() {
-		if err := c.writeRekey(ctx, k, to); err != nil {
+		err := c.writeRekey(ctx, k, to)
+		if errors.Is(err, store.ErrUnavailable) {
+			return // the next sign-in notes it again
+		}
+		if err != nil {
 			c.log.Warn("key an app password anew", "domain", k.domain, "error", err)
 		}
 	}

@@ -58,6 +58,7 @@ type Outbox struct {
 	sends  sync.WaitGroup
 
 	mu     sync.Mutex
+	rests  time.Time         // until then the records are not asked: they could not be reached; guarded by mu
 	queues map[queue]*visit  // that may hold something; guarded by mu
 	turn   []queue           // in which order they are visited; guarded by mu
 	lanes  map[Channel]*lane // never changed; each guarded by mu
@@ -199,6 +200,9 @@ func (b *Outbox) round(ctx context.Context) (wait time.Duration) {
 	b.mu.Lock()
 	turn := slices.Clone(b.turn)
 	b.mu.Unlock()
+	if rest := b.resting(); rest > 0 {
+		return rest
+	}
 	wait = sweepEvery
 	for _, q := range turn {
 		if ctx.Err() != nil {
@@ -207,8 +211,18 @@ func (b *Outbox) round(ctx context.Context) (wait time.Duration) {
 		if due := b.attend(ctx, q); due >= 0 {
 			wait = min(wait, due)
 		}
+		if rest := b.resting(); rest > 0 {
+			return rest
+		}
 	}
 	return max(wait, time.Millisecond)
+}
+
+// resting is how long the records are left alone.
+func (b *Outbox) resting() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.rests.Sub(b.o.Now())
 }
 
 // attend visits a queue if it is due and its channel has room, and answers in how long it is due again; below zero: when
@@ -249,6 +263,9 @@ func (b *Outbox) attend(ctx context.Context, q queue) time.Duration {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if errors.Is(err, store.ErrUnavailable) { // the other queues would end so too
+		b.rests = now.Add(pauseAfter(1, false))
+	}
 	if v.hints != hints {
 		return 0 // something new came
 	}
