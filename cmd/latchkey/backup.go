@@ -199,7 +199,7 @@ func (r restoring) restore(ctx context.Context) error {
 		return err
 	}
 	h := &house{log: newLog(configs.Log{Level: "error", Format: "text"}, r.p.err, newLevel())}
-	db, err := h.openEngine(ctx, r.cfg)
+	db, err := h.openToRestore(ctx, r.cfg)
 	if errors.Is(err, sqlite.ErrLost) {
 		return r.replaceLost(ctx, err)
 	}
@@ -231,7 +231,8 @@ type restorable interface {
 
 func (r restoring) write(ctx context.Context, db restorable) error {
 	return r.rewound(func() error {
-		m := newMeter(r.p.err, "restore", r.holds.Records)
+		m := newMeter(r.p.err, "verify", r.holds.Records) // once more: the file may have changed
+		m.then = "restore"
 		_, n, err := backup.Restore(ctx, r.file, db, backup.RestoreOptions{Accept: r.accept, Progress: m.at})
 		if err == nil {
 			m.tell(n)

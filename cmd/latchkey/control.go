@@ -42,10 +42,11 @@ type works struct {
 	keysFile string
 	turn     *sync.Mutex // of who changes keys
 	fleet    bool        // others share the store
+	cfg      *configs.Config
 }
 
 func (h *house) works() works {
-	return works{core: h.core, db: h.db, keys: h.keys, keysFile: h.first.Keys, turn: &h.keysTurn, fleet: h.first.Fleet()}
+	return works{core: h.core, db: h.db, keys: h.keys, keysFile: h.first.Keys, turn: &h.keysTurn, fleet: h.first.Fleet(), cfg: h.first}
 }
 
 func storeWorks() []storeWork {
@@ -54,6 +55,7 @@ func storeWorks() []storeWork {
 		{"import", importWork},
 		{"backup", backupWork},
 		{"keys", keysWork},
+		{"doctor", doctorWork},
 	}
 }
 

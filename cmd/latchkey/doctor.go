@@ -47,7 +47,11 @@ func doctorCommand(ctx context.Context, p program, args []string) error {
 		fmt.Fprintf(p.out, "error    %v\n", x)
 		failures++
 	}
-	failures += doctorStore(ctx, p, cfg)
+	if cfg.Fleet() {
+		failures += doctorFleet(ctx, p, cfg)
+	} else {
+		failures += doctorStore(ctx, p, cfg)
+	}
 	failures += doctorProviders(ctx, p, cfg)
 	failures += doctorMessages(ctx, p, cfg, map[notify.Channel]string{notify.ByEmail: mail, notify.BySMS: sms})
 	findings, err := examine(ctx, cfg, c)

@@ -25,8 +25,28 @@ type engine interface {
 // openEngine takes the data folder and opens the store. The error is sqlite.ErrLocked when another process has the folder.
 func (h *house) openEngine(ctx context.Context, cfg *configs.Config) (engine, error) {
 	if cfg.Fleet() {
-		return nil, cfg.At("store.engine", "is redis, which this build has not")
+		return asEngine(h.openFleet(ctx, cfg, false))
 	}
+	return asEngine(h.openEmbedded(ctx, cfg))
+}
+
+// openToRestore also opens what an interrupted restore left.
+func (h *house) openToRestore(ctx context.Context, cfg *configs.Config) (engine, error) {
+	if cfg.Fleet() {
+		return asEngine(h.openFleet(ctx, cfg, true))
+	}
+	return asEngine(h.openEmbedded(ctx, cfg))
+}
+
+// asEngine keeps a nil of some engine from being taken for one.
+func asEngine[E engine](e E, err error) (engine, error) {
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (h *house) openEmbedded(ctx context.Context, cfg *configs.Config) (*embedded, error) {
 	db, err := sqlite.Open(ctx, sqlite.Options{Dir: cfg.Data, Marker: markerOf(cfg), Log: h.log})
 	if err != nil {
 		return nil, err

@@ -12,6 +12,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // program is one call of a command with what it may read and write.
@@ -46,10 +48,16 @@ const (
 )
 
 func main() {
+	redis.SetLogger(silent{})
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, program{in: os.Stdin, out: os.Stdout, err: os.Stderr}, os.Args[1:]))
 }
+
+// silent takes what the client of Redis would write to standard error past the log: what matters of it comes as errors.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 func run(ctx context.Context, p program, args []string) int {
 	if len(args) == 0 {

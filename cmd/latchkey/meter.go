@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -16,19 +17,24 @@ type meter struct {
 	doing string
 	of    int64 // records in all; 0: not known
 	began time.Time
-	told  time.Time
+	told  time.Time // zero: a work long enough to be told of says so at once
+	count int64     // records at the last call
+	then  string    // what is done once counting begins anew; empty: the same
 }
 
 // tellEvery is how often it says so: a move of a million records takes minutes.
 const tellEvery = time.Second
 
 func newMeter(out io.Writer, doing string, of int64) *meter {
-	now := time.Now()
-	return &meter{out: out, doing: doing, of: of, began: now, told: now}
+	return &meter{out: out, doing: doing, of: of, began: time.Now()}
 }
 
 // at is called often, and says something now and then.
 func (m *meter) at(n backup.Counts) {
+	if n.Records < m.count {
+		*m = meter{out: m.out, doing: cmp.Or(m.then, m.doing), of: m.of, began: time.Now()}
+	}
+	m.count = n.Records
 	if time.Since(m.told) >= tellEvery {
 		m.told = time.Now()
 		m.tell(n)

@@ -28,6 +28,7 @@ type redisWay struct {
 	pass string
 	peer string // of the sentinels
 	tls  *tls.Config
+	at   string // the server that answered
 }
 
 func newRedisWay(cfg *configs.Config) (*redisWay, error) {
@@ -45,6 +46,10 @@ func wayToRedis(ctx context.Context, cfg *configs.Config) error {
 	if err != nil {
 		return err
 	}
+	return w.walk(ctx)
+}
+
+func (w *redisWay) walk(ctx context.Context) error {
 	var away []error
 	for i, address := range w.r.Addresses {
 		key := fmt.Sprintf("store.redis.addresses[%d]", i)
@@ -53,7 +58,7 @@ func wayToRedis(ctx context.Context, cfg *configs.Config) error {
 		if !errors.As(err, &unreached) {
 			return err // well, or a mistake that the other addresses would show again
 		}
-		away = append(away, cfg.At(key, "%v", err))
+		away = append(away, w.cfg.At(key, "%v", err))
 	}
 	return errors.Join(away...)
 }
@@ -101,6 +106,7 @@ func (w *redisWay) server(ctx context.Context, key, address string) error {
 	case w.r.Mode == configs.Standalone && at("role:slave"):
 		return w.cfg.At(key, "%s is a replica: name its master, or the sentinels with mode sentinel", address)
 	}
+	w.at = address
 	return nil
 }
 

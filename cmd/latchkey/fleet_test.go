@@ -1,0 +1,298 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/authcore/store"
+	"latchkey/authcore/store/redistest"
+	"latchkey/configs"
+)
+
+// newFleet is n nodes of one store in Redis, each with its own folder, sockets and servers behind; the people are made
+// by the first. The keys are the same file, copied.
+func newFleet(t *testing.T, n int, redis string) []*stage {
+	t.Helper()
+	var nodes []*stage
+	for i := range n {
+		s := bareStage(t)
+		s.onRedis(fmt.Sprintf("mx%d", i+1), redis)
+		nodes = append(nodes, s)
+	}
+	nodes[0].seed()
+	for _, s := range nodes[1:] {
+		s.copyFrom(nodes[0], "keys.json", "keys.json")
+		s.people = nodes[0].people
+	}
+	return nodes
+}
+
+// onRedis configures a node.
+func (s *stage) onRedis(node, redis string) {
+	s.t.Helper()
+	s.configure(func(text string) string {
+		return text + "node: " + node + "\nstore: {engine: redis, redis: {" + redis + "}}\n"
+	})
+}
+
+func standalone(r *redistest.Server) string {
+	return "addresses: ['" + r.Addr + "'], replicas: 0"
+}
+
+func clustered(f *redistest.Fleet) string {
+	return "mode: cluster, addresses: ['" + strings.Join(f.Addresses(), "', '") + "'], replicas: " + itoa(len(f.Replicas)/len(f.Masters)) + ", allow_lossy: true"
+}
+
+// An app password made at one node signs in at another, is seen by an administrator at the third, and cut there.
+func TestPeersFleet(t *testing.T) {
+	t.Parallel()
+	for name, redis := range map[string]func(t *testing.T) string{
+		"standalone": func(t *testing.T) string { return standalone(redistest.Standalone(t)) },
+		"cluster":    func(t *testing.T) string { return clustered(redistest.Cluster(t)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nodes := newFleet(t, 3, redis(t))
+			for _, s := range nodes {
+				s.serve()
+			}
+			acrossNodes(t, nodes)
+		})
+	}
+}
+
+func acrossNodes(t *testing.T, nodes []*stage) {
+	t.Helper()
+	member, operator := nodes[0].api(), nodes[2].api()
+	person := nodes[0].people["app-only"]
+	if err := member.signIn(person); err != nil {
+		t.Fatal(err)
+	}
+	if err := operator.signIn(nodes[0].people["operator"]); err != nil {
+		t.Fatal(err)
+	}
+	var made struct{ ID, Password string }
+	if status, err := member.do("POST", "/me/app-passwords", map[string]any{"name": "Telephone", "doors": []string{"imap"}}, &made); status != http.StatusCreated || err != nil {
+		t.Fatalf("make an app password: %d, %v", status, err)
+	}
+	k, answer, err := nodes[1].door("imap").enter(nodes[1].tls, person.Address, made.Password)
+	if err != nil || !strings.HasPrefix(answer, good["imap"]) {
+		t.Fatalf("sign in at the second node: %q, %v", answer, err)
+	}
+	defer k.Close()
+	var sessions struct{ Items []map[string]any }
+	if status, err := operator.do("GET", "/members/"+person.Address+"/sessions", nil, &sessions); status != http.StatusOK || err != nil ||
+		!slices.ContainsFunc(sessions.Items, func(s map[string]any) bool { return s["door"] == "imap" }) {
+		t.Errorf("an administrator at the third node sees %d, %v: %v", status, err, sessions.Items)
+	}
+	began := time.Now()
+	if status, err := operator.do("DELETE", "/members/"+person.Address+"/app-passwords/"+made.ID, nil, nil); status != http.StatusNoContent || err != nil {
+		t.Fatalf("delete it at the third node: %d, %v", status, err)
+	}
+	_ = k.SetReadDeadline(began.Add(5 * time.Second))
+	if _, err := io.Copy(io.Discard, k); err != nil {
+		t.Fatalf("the session at the second node lives on: %v", err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it was cut after %v, want a second at most", took)
+	}
+	for i, s := range nodes {
+		if answer, err := s.door("imap").signIn(s.tls, person.Address, made.Password); err != nil || !strings.HasPrefix(answer, wrong["imap"]) {
+			t.Errorf("node %d: the deleted app password: %q, %v", i+1, answer, err)
+		}
+	}
+}
+
+// Every command works beside a running node, beside another one and with none.
+func TestPeersFleetCommands(t *testing.T) {
+	t.Parallel()
+	nodes := newFleet(t, 2, standalone(redistest.Standalone(t)))
+	for when, start := range map[string]func(){"none runs": func() {}, "the first one runs": func() { nodes[0].serve() }} {
+		start()
+		for i, s := range nodes {
+			where := fmt.Sprintf("%s, at node %d", when, i+1)
+			if c := well(t, "operator", "create", "-config", s.file, fmt.Sprintf("ops%d-%d@fresh.example", i, len(when))); !strings.Contains(c.out, "is an operator now") {
+				t.Errorf("%s: operator: %q", where, c.out)
+			}
+			if c := well(t, "keys", "list", "-config", s.file); !strings.Contains(c.out, "current") {
+				t.Errorf("%s: keys: %q", where, c.out)
+			}
+			if c := well(t, "backup", "-config", s.file, "-out", s.path("backup"+itoa(len(when)))); !strings.Contains(c.err, "verified") {
+				t.Errorf("%s: backup: %q", where, c.err)
+			}
+			if c := callWith(t, fmt.Sprintf(`{"address":"new%d-%d@old.example"}`, i, len(when)), "import", "-config", s.file, "-domain", "old.example", "-format", "jsonl", "-"); c.code != 0 {
+				t.Errorf("%s: import: %s", where, c.err)
+			}
+		}
+	}
+}
+
+// entriesOf are all records of the store that a configuration names, without heads.
+func (s *stage) entriesOf() map[string]string {
+	s.t.Helper()
+	cfg, err := configs.Load(s.file)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	h := &house{log: newLog(configs.Log{Level: "error", Format: "text"}, io.Discard, newLevel())}
+	db, err := h.openEngine(s.t.Context(), cfg)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer db.Close()
+	all := map[string]string{}
+	for e, err := range db.Snapshot(s.t.Context()) {
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if !e.IsHead() {
+			all[e.Partition+" "+e.Record.Name] = fmt.Sprintf("%d %v %x", e.Record.Revision, e.Record.ExpiresAt, e.Record.Value)
+		}
+	}
+	return all
+}
+
+// moveTo restores a backup at another stage, which has the same keys.
+func (s *stage) moveTo(to *stage) {
+	s.t.Helper()
+	file := s.path("moving")
+	_ = os.Remove(file)
+	if c := well(s.t, "backup", "-config", s.file, "-out", file); !strings.Contains(c.err, "records a second") {
+		s.t.Errorf("backup tells no rate: %q", c.err)
+	}
+	to.copyFrom(s, "keys.json", "keys.json")
+	to.people = s.people
+	c := well(s.t, "restore", "-config", to.file, file)
+	if !strings.Contains(c.out, "Each was compared") || !strings.Contains(c.err, "records a second") {
+		s.t.Errorf("restore says %q and %q", c.out, c.err)
+	}
+	refused(s.t, []string{"not empty"}, "restore", "-config", to.file, file)
+}
+
+// A whole installation moves to Redis and back: every record, revision and expiry is there, app passwords let in, and
+// sessions of the API go on.
+func TestPeersMoveToRedisAndBack(t *testing.T) {
+	t.Parallel()
+	home := newStage(t)
+	p := home.serve()
+	api := home.api()
+	if err := api.signIn(home.people["app-only"]); err != nil {
+		t.Fatal(err)
+	}
+	p.stop()
+	there := bareStage(t)
+	there.onRedis("mx1", standalone(redistest.Standalone(t)))
+	home.moveTo(there)
+	same(t, "in Redis", there.entriesOf(), home.entriesOf())
+	p = there.serve()
+	there.wantAll("in Redis", "app-only", good)
+	moved := there.api()
+	moved.token = api.token
+	if status, err := moved.do("GET", "/me", nil, nil); status != http.StatusOK || err != nil {
+		t.Errorf("the session of the API: %d, %v", status, err)
+	}
+	p.stop()
+	back := bareStage(t)
+	there.moveTo(back)
+	same(t, "back", back.entriesOf(), there.entriesOf())
+	back.serve()
+	back.wantAll("back", "app-only", good)
+}
+
+func same(t *testing.T, when string, got, want map[string]string) {
+	t.Helper()
+	if len(got) != len(want) || len(want) == 0 {
+		t.Errorf("%s: %d records, want %d", when, len(got), len(want))
+	}
+	for name, value := range want {
+		if got[name] != value {
+			t.Errorf("%s: %s is %.60s, want %.60s", when, name, got[name], value)
+		}
+	}
+}
+
+// A restore that is killed leaves no store that anybody starts on; restoring again begins anew.
+func TestPeersMoveKilled(t *testing.T) {
+	t.Parallel()
+	home := newStage(t)
+	home.inStore(manyRecords)
+	file := home.path("backup")
+	well(t, "backup", "-config", home.file, "-out", file)
+	there := bareStage(t)
+	there.onRedis("mx1", standalone(redistest.Standalone(t)))
+	there.copyFrom(home, "keys.json", "keys.json")
+	p := start{args: []string{"restore", "-config", there.file, file}}.begin(t)
+	p.says("restore: ")
+	p.kill()
+	refused(t, []string{"interrupted: restore again"}, "serve", "-config", there.file)
+	refused(t, []string{"interrupted: restore again"}, "operator", "create", "-config", there.file, "ops@fresh.example")
+	well(t, "restore", "-config", there.file, file)
+	same(t, "the second time", there.entriesOf(), home.entriesOf())
+}
+
+// Redis that is empty is not begun beside an embedded installation, and the embedded one is not gone back to.
+func TestPeersNotBesideAnother(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	r := redistest.Standalone(t)
+	s.onRedis("mx1", standalone(r))
+	refused(t, []string{"store.engine", "is redis, where nothing is yet", "docs/fleet.md"}, "serve", "-config", s.file)
+	mine := s.database()
+	if err := os.Rename(mine, s.path("kept.db")); err != nil {
+		t.Fatal(err)
+	}
+	well(t, "operator", "create", "-config", s.file, "ops@fresh.example")
+	if err := os.Rename(s.path("kept.db"), mine); err != nil {
+		t.Fatal(err)
+	}
+	s.configure(nil)
+	refused(t, []string{"store.engine", "this node has served store"}, "serve", "-config", s.file)
+}
+
+// A node that is not configured as the others is refused, and told why.
+func TestPeersNodesThatDoNotFit(t *testing.T) {
+	t.Parallel()
+	r := redistest.Standalone(t)
+	nodes := newFleet(t, 1, standalone(r))
+	other := bareStage(t)
+	other.onRedis("mx2", standalone(r))
+	t.Run("no keys", func(t *testing.T) {
+		refused(t, []string{other.path("keys.json"), "copy the file from another node"}, "serve", "-config", other.file)
+	})
+	t.Run("other keys", func(t *testing.T) {
+		stranger := newStage(t)
+		other.copyFrom(stranger, "keys.json", "keys.json")
+		refused(t, []string{"server keys", other.path("keys.json")}, "serve", "-config", other.file)
+	})
+	t.Run("two processes in one folder", func(t *testing.T) {
+		nodes[0].serve()
+		twin := bareStage(t)
+		twin.configure(func(text string) string {
+			return strings.Replace(text, "data: "+filepath.Join(twin.dir, "data"), "data: "+nodes[0].path("data"), 1) + "store: {engine: redis, redis: {" + standalone(r) + "}}\n"
+		})
+		twin.copyFrom(nodes[0], "keys.json", "keys.json")
+		refused(t, []string{"the store is in use: process"}, "serve", "-config", twin.file)
+	})
+}
+
+// manyRecords make a restore take a while.
+func manyRecords(ctx context.Context, w works) error {
+	for i := range 500 {
+		var ops []store.Op
+		for j := range store.MaxOps {
+			ops = append(ops, store.Op{Kind: store.Put, Name: fmt.Sprintf("trial/%d", j), Value: []byte("a value of some length, as records have"), IfRevision: store.AnyRevision})
+		}
+		if _, err := w.db.Apply(ctx, fmt.Sprintf("many-%d", i), ops...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
