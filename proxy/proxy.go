@@ -118,3 +118,16 @@ var ErrGone = errors.New("client gone")
 // Offer answers what a door may offer before sign-in beyond the basics: what is true for every upstream the connection
 // may lead to. It is passed in by main and may answer nil.
 type Offer func(info authcore.ConnInfo) []string
+
+type memberKey struct{}
+
+// WithMember says for whom a request goes upstream, as the upstream knows him.
+func WithMember(ctx context.Context, user string) context.Context {
+	return context.WithValue(ctx, memberKey{}, user)
+}
+
+// MemberOf answers that; empty: it was not said.
+func MemberOf(ctx context.Context) string {
+	user, _ := ctx.Value(memberKey{}).(string)
+	return user
+}

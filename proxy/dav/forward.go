@@ -9,6 +9,7 @@ import (
 	"net/url"
 
 	"latchkey/authcore"
+	"latchkey/proxy"
 )
 
 // passage is an allowed request on its way to the upstream and back.
@@ -37,11 +38,11 @@ func (q *request) forward(ctx context.Context, session *live) {
 		_ = q.w.control.EnableFullDuplex() // only fails where there is no connection
 	}
 	defer func() { session.fromUpstream.Add(q.w.sent) }()
-	proxy := &httputil.ReverseProxy{
+	pass := &httputil.ReverseProxy{
 		Rewrite: p.rewrite, Transport: p.up, ModifyResponse: p.answered, ErrorHandler: p.failed,
 		FlushInterval: -1, BufferPool: q.door.buffers, ErrorLog: silent,
 	}
-	proxy.ServeHTTP(q.w, p.inward(ctx))
+	pass.ServeHTTP(q.w, p.inward(ctx))
 }
 
 // prepare finds the upstream and what signs the member in there.
@@ -81,7 +82,7 @@ func (p *passage) wrong(err error) {
 
 // inward is the client's request as the reverse proxy gets it.
 func (p *passage) inward(ctx context.Context) *http.Request {
-	r := p.r.WithContext(ctx)
+	r := p.r.WithContext(proxy.WithMember(ctx, p.decision.Upstream.User))
 	for _, name := range []string{"Upgrade", "Http2-Settings"} { // RFC 9110 section 7.8: an offer that may be ignored
 		p.r.Header.Del(name)
 	}

@@ -26,7 +26,7 @@ func (p *Pool) Dial(ctx context.Context, u authcore.Upstream, c authcore.ConnInf
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.o.SignInTimeout)
 	defer cancel()
-	conn, err := s.connect(ctx, c)
+	conn, err := s.connect(ctx, u.User, c)
 	if err != nil {
 		return nil, err
 	}
@@ -57,9 +57,13 @@ func (s *server) leg(w *wire.Conn, signIn proxy.SignIn, c authcore.ConnInfo) *pr
 	return leg
 }
 
-// connect reaches one of the addresses and tells it of the client if PROXY protocol is the way of that.
-func (s *server) connect(ctx context.Context, c authcore.ConnInfo) (net.Conn, error) {
-	conn, err := s.connectAny(ctx)
+// connect reaches the member's address, or another, and tells it of the client if PROXY protocol is the way of that.
+func (s *server) connect(ctx context.Context, member string, c authcore.ConnInfo) (net.Conn, error) {
+	return s.connectTo(ctx, choose(s.addresses, member, time.Now()), c)
+}
+
+func (s *server) connectTo(ctx context.Context, order []*address, c authcore.ConnInfo) (net.Conn, error) {
+	conn, err := s.connectAny(ctx, order)
 	if err != nil {
 		return nil, s.fail(StepConnect, err)
 	}
@@ -73,16 +77,15 @@ func (s *server) connect(ctx context.Context, c authcore.ConnInfo) (net.Conn, er
 	return conn, nil
 }
 
-// connectAny tries the addresses in turn, from the one that worked last, each for its share of the time that is left.
-func (s *server) connectAny(ctx context.Context) (net.Conn, error) {
+// connectAny tries the addresses in turn, each for its share of the time that is left.
+func (s *server) connectAny(ctx context.Context, order []*address) (net.Conn, error) {
+	if len(order) == 0 {
+		return nil, s.downError()
+	}
 	var failed []error
-	n := len(s.Addresses)
-	start := int(s.first.Load())
-	for i := range n {
-		at := (start + i) % n
-		conn, err := s.connectOne(ctx, s.Addresses[at], n-i)
+	for i, a := range order {
+		conn, err := s.connectOne(ctx, a, len(order)-i)
 		if err == nil {
-			s.first.Store(int64(at))
 			return conn, nil
 		}
 		failed = append(failed, err)
@@ -93,24 +96,30 @@ func (s *server) connectAny(ctx context.Context) (net.Conn, error) {
 	return nil, errors.Join(failed...)
 }
 
-// connectOne leaves time for the addresses that may have to be tried after this one; left counts it too.
-func (s *server) connectOne(ctx context.Context, address string, left int) (net.Conn, error) {
+// connectOne leaves time for the addresses that may have to be tried after this one; left counts it too. What it finds is
+// remembered of the address, unless the caller gave up first.
+func (s *server) connectOne(parent context.Context, a *address, left int) (net.Conn, error) {
 	timeout := s.timeout
-	if deadline, ok := ctx.Deadline(); ok {
+	if deadline, ok := parent.Deadline(); ok {
 		timeout = min(timeout, time.Until(deadline)/time.Duration(left))
 	}
-	network := "tcp"
+	network, address := "tcp", a.at
 	if path, ok := strings.CutPrefix(address, unixPrefix); ok {
 		network, address = "unix", path
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
 	var d net.Dialer // TCP_NODELAY and keep-alive are on by default
 	conn, err := d.DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
+	switch {
+	case err == nil:
+		a.connected(time.Now())
+		return conn, nil
+	case errors.Is(parent.Err(), context.Canceled) || blameless(err):
+	case a.failed(err, time.Now()):
+		s.log.Error("upstream address is down", "upstream", s.Name, "address", a.at, "err", err)
 	}
-	return conn, nil
+	return nil, err
 }
 
 // fail names the upstream and the step that failed. What names them already stays as it is.

@@ -135,16 +135,23 @@ func (t *patient) visit(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeout(ctx, t.pool.o.ProbeTimeout)
 }
 
-func (t *patient) look(ctx context.Context, as *authcore.Upstream) bool {
+// look examines every address, and keeps the report of one that is well.
+func (t *patient) look(ctx context.Context, as *authcore.Upstream) (well bool) {
 	ctx, cancel := t.visit(ctx)
 	defer cancel()
-	r, err := t.pool.look(ctx, t.s, as)
-	t.report = r
-	if err == nil {
-		return true
+	for _, a := range t.s.addresses {
+		r, err := t.pool.look(ctx, t.pool.only(t.s, a), as)
+		if err == nil {
+			t.report, well = r, true
+			continue
+		}
+		what := reason(err)
+		if len(t.s.addresses) > 1 {
+			what = "address " + a.at + ": " + what
+		}
+		t.find(Failure, what, t.mend(err))
 	}
-	t.find(Failure, reason(err), t.mend(err))
-	return false
+	return well
 }
 
 // reason is what went wrong, without the name of the upstream, which a Finding has.
@@ -255,7 +262,7 @@ func (t *patient) wrongTokens(ctx context.Context, as authcore.Upstream) {
 func (t *patient) letsIn(ctx context.Context, settings Server, as authcore.Upstream) bool {
 	ctx, cancel := t.visit(ctx)
 	defer cancel()
-	s := &server{Server: settings, tls: t.s.tls, timeout: t.s.timeout}
+	s := &server{Server: settings, tls: t.s.tls, addresses: t.s.addresses, timeout: t.s.timeout, log: t.s.log}
 	if s.Protocol == HTTPProtocol {
 		s.http = newHTTP(t.pool, s)
 	}

@@ -17,6 +17,8 @@ type Health struct {
 	// Problem says what the last probe failed at, for operators; empty: nothing. It holds no secret.
 	Problem            string    `json:"problem,omitempty"`
 	CertificateExpires time.Time `json:"certificate_expires,omitzero"` // as last seen; zero: none was
+	// Addresses are how each of its addresses is.
+	Addresses []AddressHealth `json:"addresses,omitempty"`
 }
 
 // Run probes every upstream again and again until ctx ends, and returns when its last probe has.
@@ -24,6 +26,7 @@ func (p *Pool) Run(ctx context.Context) {
 	var probes sync.WaitGroup
 	for _, name := range p.names {
 		probes.Go(func() { p.watch(ctx, name) })
+		probes.Go(func() { p.revive(ctx, p.servers[name]) })
 	}
 	probes.Wait()
 }
@@ -49,7 +52,11 @@ func (p *Pool) Health() []Health {
 	defer p.mu.Unlock()
 	all := make([]Health, 0, len(p.names))
 	for _, name := range p.names {
-		all = append(all, p.health[name])
+		h := p.health[name]
+		for _, a := range p.servers[name].addresses {
+			h.Addresses = append(h.Addresses, a.health())
+		}
+		all = append(all, h)
 	}
 	return all
 }

@@ -8,12 +8,14 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
 
 	"latchkey/authcore"
+	"latchkey/proxy"
 )
 
 // Bounds of the way to an HTTP server.
@@ -36,11 +38,18 @@ const (
 
 // HTTP is the way to an HTTP server. It is an http.RoundTripper that goes to that server, whatever the request's URL says.
 type HTTP struct {
-	pool      *Pool
-	s         *server
+	pool     *Pool
+	s        *server
+	ways     []*way // in the order of the server's addresses
+	base     url.URL
+	patience time.Duration // see there
+}
+
+// way is that to one address: the connections of its members.
+type way struct {
+	h         *HTTP
+	address   *address
 	transport *http.Transport
-	base      url.URL
-	patience  time.Duration // see there
 
 	seen   atomic.Int64       // when it last answered anything, in Unix nanoseconds
 	asking singleflight.Group // whether it is alive
@@ -66,15 +75,43 @@ func newHTTP(p *Pool, s *server) *HTTP {
 	if host := s.TLS.ServerName; host != "" {
 		h.base.Host = host
 	}
-	h.transport = s.newTransport(s.tls)
+	for _, a := range s.addresses {
+		h.ways = append(h.ways, &way{h: h, address: a, transport: s.newTransport(s.tls, a)})
+	}
 	return h
 }
 
-func (s *server) newTransport(cfg *tls.Config) *http.Transport {
+// wayOf answers the way to the member's address; where all are down to any, which says so.
+func (h *HTTP) wayOf(member string) *way {
+	for _, a := range choose(h.s.addresses, member, time.Now()) {
+		return h.ways[slices.IndexFunc(h.ways, func(w *way) bool { return w.address == a })]
+	}
+	return h.ways[0]
+}
+
+func (h *HTTP) closeIdle() {
+	for _, w := range h.ways {
+		w.transport.CloseIdleConnections()
+	}
+}
+
+// connectFrom reaches a, or the others when it is dead: the request's body can be sent once.
+func (s *server) connectFrom(ctx context.Context, a *address) (net.Conn, error) {
+	if s.probing {
+		return s.connectTo(ctx, s.addresses, authcore.ConnInfo{})
+	}
+	order := choose(s.addresses, "", time.Now())
+	if i := slices.Index(order, a); i > 0 {
+		order = append([]*address{a}, slices.Delete(order, i, i+1)...)
+	}
+	return s.connectTo(ctx, order, authcore.ConnInfo{})
+}
+
+func (s *server) newTransport(cfg *tls.Config, a *address) *http.Transport {
 	var versions http.Protocols
 	versions.SetHTTP1(true) // one request a connection at a time: a cut one disturbs no other
 	return &http.Transport{
-		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return s.connect(ctx, authcore.ConnInfo{}) },
+		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return s.connectFrom(ctx, a) },
 		TLSClientConfig:        cfg,
 		TLSHandshakeTimeout:    s.timeout,
 		Protocols:              &versions,
@@ -117,8 +154,9 @@ var errStalled = errors.New("does not answer")
 // work on it may take a minute.
 func (h *HTTP) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
-	stop := h.watch(ctx, cancel)
-	res, err := h.transport.RoundTrip(r.WithContext(ctx))
+	w := h.wayOf(proxy.MemberOf(ctx))
+	stop := w.watch(ctx, cancel)
+	res, err := w.transport.RoundTrip(r.WithContext(ctx))
 	stop()
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
@@ -127,7 +165,7 @@ func (h *HTTP) RoundTrip(r *http.Request) (*http.Response, error) {
 		cancel(nil)
 		return nil, h.s.fail(StepRequest, err)
 	}
-	h.seen.Store(time.Now().UnixNano())
+	w.seen.Store(time.Now().UnixNano())
 	res.Body = &body{ReadCloser: res.Body, end: func() { cancel(nil) }}
 	return res, nil
 }
@@ -144,13 +182,13 @@ func (b *body) Close() error {
 }
 
 // watch cancels a request whose server is found dead while it waits. stop ends the watch and waits for it.
-func (h *HTTP) watch(ctx context.Context, cancel context.CancelCauseFunc) (stop func()) {
+func (w *way) watch(ctx context.Context, cancel context.CancelCauseFunc) (stop func()) {
 	began := time.Now()
 	ctx, end := context.WithCancel(ctx)
 	done := make(chan struct{})
-	timer := time.AfterFunc(h.patience, func() {
+	timer := time.AfterFunc(w.h.patience, func() {
 		defer close(done)
-		if !h.alive(ctx, began) && ctx.Err() == nil {
+		if !w.alive(ctx, began) && ctx.Err() == nil {
 			cancel(errStalled)
 		}
 	})
@@ -164,11 +202,11 @@ func (h *HTTP) watch(ctx context.Context, cancel context.CancelCauseFunc) (stop 
 
 // alive says whether the server has answered anything since then, or answers a short question now. However many wait, one
 // asks.
-func (h *HTTP) alive(ctx context.Context, since time.Time) bool {
-	if h.seen.Load() > since.UnixNano() {
+func (w *way) alive(ctx context.Context, since time.Time) bool {
+	if w.seen.Load() > since.UnixNano() {
 		return true
 	}
-	answer := h.asking.DoChan("", func() (any, error) { return nil, h.askAlive() })
+	answer := w.asking.DoChan("", func() (any, error) { return nil, w.askAlive() })
 	select {
 	case a := <-answer:
 		return a.Err == nil
@@ -178,15 +216,15 @@ func (h *HTTP) alive(ctx context.Context, since time.Time) bool {
 }
 
 // askAlive asks on a connection of its own. It is nobody's request, so it ends by its own time or with the Pool.
-func (h *HTTP) askAlive() error {
-	ctx, cancel := context.WithTimeout(h.pool.life, aliveTimeout)
+func (w *way) askAlive() error {
+	ctx, cancel := context.WithTimeout(w.h.pool.life, aliveTimeout)
 	defer cancel()
-	t := h.s.newTransport(h.s.tls)
+	t := w.h.s.newTransport(w.h.s.tls, w.address)
 	defer t.CloseIdleConnections()
-	if _, err := h.ask(ctx, t, nil); err != nil {
+	if _, err := w.h.ask(ctx, t, nil); err != nil {
 		return err
 	}
-	h.seen.Store(time.Now().UnixNano())
+	w.seen.Store(time.Now().UnixNano())
 	return nil
 }
 

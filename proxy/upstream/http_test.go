@@ -61,8 +61,8 @@ func TestHTTPSignIn(t *testing.T) {
 	}
 }
 
-// way builds the way to h, impatient enough for tests.
-func way(t *testing.T, address string) *HTTP {
+// wayTo builds the way to h, impatient enough for tests.
+func wayTo(t *testing.T, address string) *HTTP {
 	t.Helper()
 	p := pool(t, Server{Name: "dav", Protocol: HTTPProtocol, Addresses: []string{address}, Way: Header, Header: "X-Remote-User"})
 	h, err := p.HTTP("dav")
@@ -103,7 +103,7 @@ func TestRoundTripWaitsForTheBusy(t *testing.T) {
 		case <-r.Context().Done():
 		}
 	}))
-	got, err := ask(t, t.Context(), way(t, address))
+	got, err := ask(t, t.Context(), wayTo(t, address))
 	if err != nil || got != "done" {
 		t.Errorf("answer %q, %v", got, err)
 	}
@@ -117,7 +117,7 @@ func TestRoundTripGivesUpTheDead(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = ln.Close() })
 	began := time.Now()
-	_, err = ask(t, t.Context(), way(t, ln.Addr().String()))
+	_, err = ask(t, t.Context(), wayTo(t, ln.Addr().String()))
 	wantStep(t, err, "dav", StepRequest)
 	if took := time.Since(began); !errors.Is(err, errStalled) || took > 4*time.Second {
 		t.Errorf("error %v after %v", err, took)
@@ -130,7 +130,7 @@ func TestRoundTripDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = ln.Close()
-	_, err = ask(t, t.Context(), way(t, ln.Addr().String()))
+	_, err = ask(t, t.Context(), wayTo(t, ln.Addr().String()))
 	wantStep(t, err, "dav", StepConnect)
 }
 
@@ -140,7 +140,7 @@ func TestRoundTripEndsWithItsCaller(t *testing.T) {
 		close(began)
 		<-r.Context().Done()
 	}))
-	h := way(t, address)
+	h := wayTo(t, address)
 	h.patience = time.Hour
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("cut")
@@ -154,7 +154,7 @@ func TestRoundTripBoundsHeaders(t *testing.T) {
 	address := serveDAV(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Long", strings.Repeat("x", maxResponseHeaders+1))
 	}))
-	if _, err := ask(t, t.Context(), way(t, address)); err == nil {
+	if _, err := ask(t, t.Context(), wayTo(t, address)); err == nil {
 		t.Error("a response with endless headers was taken")
 	}
 }

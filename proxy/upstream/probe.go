@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"latchkey/authcore"
@@ -41,11 +42,30 @@ func (p *Pool) Probe(ctx context.Context, name string) (Report, error) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, p.o.ProbeTimeout)
 	defer cancel()
-	r, err := p.look(bounded, s, s.probeUser())
+	r, err := p.lookAll(bounded, s)
 	if err == nil || ctx.Err() == nil { // one that its caller cut short says nothing about the upstream
 		p.note(s, r, err)
 	}
 	return r, err
+}
+
+// lookAll looks at every address, all at once, and answers of the first one that is well; an upstream is well with one.
+func (p *Pool) lookAll(ctx context.Context, s *server) (Report, error) {
+	reports, errs := make([]Report, len(s.addresses)), make([]error, len(s.addresses))
+	var all sync.WaitGroup
+	for i, a := range s.addresses {
+		all.Go(func() { reports[i], errs[i] = p.look(ctx, p.only(s, a), s.probeUser()) })
+	}
+	all.Wait()
+	for i, a := range s.addresses {
+		if errs[i] == nil || !errors.Is(ctx.Err(), context.Canceled) {
+			a.probed(errs[i], time.Now())
+		}
+	}
+	if i := slices.Index(errs, nil); i >= 0 {
+		return reports[i], nil
+	}
+	return reports[0], errors.Join(errs...)
 }
 
 func (s *server) probeUser() *authcore.Upstream {

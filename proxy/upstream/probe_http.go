@@ -17,7 +17,7 @@ import (
 // lookHTTP asks for the options of the root, and with as for the principal of that member.
 func (p *Pool) lookHTTP(ctx context.Context, s *server, as *authcore.Upstream, r *Report) error {
 	var seen *x509.Certificate
-	t := s.newTransport(s.watched(&seen))
+	t := s.newTransport(s.watched(&seen), s.addresses[0])
 	defer t.CloseIdleConnections()
 	header := http.Header{}
 	if as != nil {

@@ -21,7 +21,7 @@ const (
 type Server struct {
 	Name     string
 	Protocol string
-	// Addresses are "host:port" or "unix:/path", of servers that are alike. The last one that worked is tried first.
+	// Addresses are "host:port" or "unix:/path", of servers that are alike. Each member has one of his own, and another while that is down.
 	Addresses []string
 	TLS       TLS
 	Way       proxy.Way

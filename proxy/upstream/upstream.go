@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"latchkey/authcore/secret"
@@ -68,10 +67,12 @@ type Pool struct {
 // server is a Server made ready to be dialled.
 type server struct {
 	Server
-	tls     *tls.Config  // nil: in the clear
-	first   atomic.Int64 // index of the address to try first: the last one that worked
-	timeout time.Duration
-	http    *HTTP // set for HTTP alone
+	tls       *tls.Config // nil: in the clear
+	addresses []*address
+	timeout   time.Duration
+	log       *slog.Logger
+	probing   bool  // addresses that are down are dialled too
+	http      *HTTP // set for HTTP alone
 }
 
 // ErrUnknown: no upstream of that name is configured.
@@ -121,7 +122,7 @@ func (p *Pool) prepare(c Server) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{Server: c, tls: cfg, timeout: p.o.DialTimeout}
+	s := &server{Server: c, tls: cfg, addresses: addresses(c.Addresses), timeout: p.o.DialTimeout, log: p.o.Log}
 	if c.Protocol == HTTPProtocol {
 		s.http = newHTTP(p, s)
 	}
@@ -153,7 +154,7 @@ func (p *Pool) Close() {
 	p.end()
 	for _, s := range p.servers {
 		if s.http != nil {
-			s.http.transport.CloseIdleConnections()
+			s.http.closeIdle()
 		}
 	}
 }

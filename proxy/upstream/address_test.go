@@ -1,0 +1,198 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"latchkey/authcore"
+)
+
+// Members are spread evenly; when an address dies its members move and no others, and they come back by and by.
+func TestChooseIsStable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := addresses([]string{"a:143", "b:143", "c:143"})
+		const members = 3000
+		of := func() (at [members]string) {
+			for i := range at {
+				at[i] = choose(all, fmt.Sprintf("m%d@new.example", i), time.Now())[0].at
+			}
+			return at
+		}
+		before, n := of(), map[string]int{}
+		for _, at := range before {
+			n[at]++
+		}
+		for at, k := range n {
+			if k < members/4 || k > members/2 {
+				t.Errorf("%s has %d of %d members", at, k, members)
+			}
+		}
+		all[1].failed(errors.New("refused"), time.Now())
+		for i, at := range of() {
+			if before[i] != "b:143" && at != before[i] || at == "b:143" {
+				t.Fatalf("member %d went from %s to %s when b died", i, before[i], at)
+			}
+		}
+		all[1].connected(time.Now())
+		back := func() (k int) {
+			for i, at := range of() {
+				switch {
+				case at == "b:143":
+					k++
+				case before[i] != "b:143" && at != before[i]:
+					t.Fatalf("member %d went from %s to %s when b came back", i, before[i], at)
+				}
+			}
+			return k
+		}
+		last := 0
+		for _, c := range []struct{ after, low, high time.Duration }{{0, 0, 0}, {ramp / 3, 25, 42}, {ramp / 3, 58, 75}, {ramp / 3, 100, 100}} {
+			time.Sleep(c.after)
+			k := back()
+			if percent := time.Duration(100 * k / n["b:143"]); percent < c.low || percent > c.high || k < last {
+				t.Errorf("%d %% of b's members are back, want %d to %d", percent, c.low, c.high)
+			}
+			last = k
+		}
+	})
+}
+
+func TestChooseAsksTheDeadSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := addresses([]string{"a:143"})
+		all[0].failed(errors.New("refused"), time.Now())
+		for i, want := range []int{0, 0, 1, 0, 1, 0} {
+			if i%2 == 0 && i > 0 {
+				time.Sleep(trialEvery)
+			}
+			if got := len(choose(all, "m", time.Now())); got != want {
+				t.Errorf("look %d: %d addresses, want %d", i, got, want)
+			}
+		}
+	})
+}
+
+// A sick address is for those who have no other.
+func TestChooseTriesTheSickLast(t *testing.T) {
+	all := addresses([]string{"a:143", "b:143"})
+	all[0].probed(errors.New("greeting"), time.Now())
+	for i := range 20 {
+		if got := choose(all, fmt.Sprint(i), time.Now()); len(got) != 2 || got[0].at != "b:143" {
+			t.Fatalf("member %d: %s first of %d", i, got[0].at, len(got))
+		}
+	}
+}
+
+// deadAddress is one where nobody listens.
+func deadAddress(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = ln.Close()
+	return ln.Addr().String()
+}
+
+// All addresses dead: the second client is told so at once, with what is known of each.
+func TestDialWhenAllAreDown(t *testing.T) {
+	a, b := deadAddress(t), deadAddress(t)
+	p := pool(t, Server{Name: "mail", Protocol: IMAP, Addresses: []string{a, b}})
+	_, err := p.Dial(t.Context(), member("mail"), someone)
+	wantStep(t, err, "mail", StepConnect)
+	_, err = p.Dial(t.Context(), member("mail"), someone)
+	wantStep(t, err, "mail", StepConnect)
+	if !errors.Is(err, errDown) || !strings.Contains(err.Error(), a) || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("error %v, want that both are down and why", err)
+	}
+	for _, h := range p.Health()[0].Addresses {
+		if h.Well || h.Since.IsZero() || h.Problem == "" {
+			t.Errorf("health %+v", h)
+		}
+	}
+}
+
+// A client that gives up says nothing about the address.
+func TestDialGivenUpBlamesNobody(t *testing.T) {
+	p := pool(t, Server{Name: "mail", Protocol: IMAP, Addresses: []string{"192.0.2.1:143"}})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.Dial(ctx, member("mail"), someone); err == nil {
+		t.Fatal("a dial under an ended context succeeded")
+	}
+	if h := p.Health()[0].Addresses[0]; !h.Well {
+		t.Errorf("health %+v", h)
+	}
+}
+
+// A member whose address dies is led to the other, and back when Run finds it alive and the ramp is over.
+func TestDialFailsOverAndBack(t *testing.T) {
+	greet := func(name string) *fake {
+		f := imapServer("IMAP4rev1", "")
+		f.greeting = "* OK " + name + "\r\n"
+		return f
+	}
+	alive := greet("b").start(t)
+	dead := deadAddress(t)
+	p := pool(t, Server{Name: "mail", Protocol: IMAP, Addresses: []string{dead, alive}})
+	mine := authcore.Upstream{Name: "mail"}
+	for i := 0; ; i++ { // one of the dead address's members
+		mine.User = fmt.Sprintf("m%d@new.example", i)
+		if choose(p.servers["mail"].addresses, mine.User, time.Now())[0].at == dead {
+			break
+		}
+	}
+	heard := func() string {
+		leg, err := p.Dial(t.Context(), mine, someone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer leg.Close()
+		line, err := leg.ReadLine(100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(line)
+	}
+	if got := heard(); got != "* OK b" {
+		t.Errorf("while a is down: %q", got)
+	}
+	ln, err := net.Listen("tcp", dead)
+	if err != nil {
+		t.Skipf("the port was taken meanwhile: %v", err)
+	}
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Write([]byte("* OK a\r\n"))
+			_ = c.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = ln.Close() })
+	a := p.servers["mail"].addresses[0]
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); p.revive(ctx, p.servers["mail"]) }()
+	for deadline := time.Now().Add(10 * time.Second); a.isDown(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a was not found alive")
+		}
+	}
+	cancel()
+	<-done
+	a.mu.Lock()
+	a.since = a.since.Add(-ramp)
+	a.mu.Unlock()
+	if got := heard(); got != "* OK a" {
+		t.Errorf("when a is back: %q", got)
+	}
+}
