@@ -119,6 +119,9 @@ func stands(w *session.Web, now member.Epochs) bool {
 
 // webEpochs reads what a web session of the member stands under now. A closed domain lets nobody but operators in.
 func (c *Core) webEpochs(ctx context.Context, d member.DomainID, id member.ID) (member.Person, member.Epochs, error) {
+	if c.o.Recheck > 0 {
+		c.webUse.mark(d)
+	}
 	t, err := c.dir.TenantByID(ctx, d)
 	if err != nil || t == nil {
 		return member.Person{}, member.Epochs{}, err

@@ -97,16 +97,3 @@ type End struct {
 	FromClient   int64  // bytes
 	FromUpstream int64
 }
-
-// Revocation tells that live sessions must be judged again.
-type Revocation struct {
-	Resync  bool            // a gap: judge all of them
-	Domain  member.DomainID // else: those of this domain
-	Member  member.ID       // and, if set, of this member
-	Session session.ID      // and, if set, this one
-}
-
-// Matches says whether r asks to judge s again.
-func (r Revocation) Matches(s Standing) bool {
-	return r.Resync || r.Domain == s.Domain && (r.Member == "" || r.Member == s.Member) && (r.Session == "" || r.Session == s.Session)
-}

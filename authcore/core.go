@@ -6,11 +6,10 @@ package authcore
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"latchkey/authcore/audit"
@@ -104,6 +103,9 @@ type Core struct {
 	madeRooms  chan session.Door
 	fleet      *fleet // nil: no other process shares the records
 	started    time.Time
+	webUse     webUse
+
+	recheckAge, recheckLate atomic.Int64
 
 	codeThrottle *otp.Throttle
 }
@@ -193,13 +195,16 @@ func (c *Core) Keys() []secret.KeyInfo { return c.o.Keys.List(c.now()) }
 type Stats struct {
 	CacheHits, CacheMisses, Hashes, DoorSessions int64
 	HashSlotsTaken, HashSlotsWaiting             int
+	RecheckAge                                   time.Duration // of the oldest re-read for revocations, among the domains in use here
+	RecheckLate                                  int           // domains whose re-read is overdue: their sessions' lease runs
 }
 
 // Stats answers the figures of now.
 func (c *Core) Stats() Stats {
 	h, m := c.records.Counts()
 	taken, waiting := c.hasher.InUse()
-	return Stats{CacheHits: h, CacheMisses: m, Hashes: c.hasher.Hashes(), DoorSessions: int64(c.doors.Len()), HashSlotsTaken: taken, HashSlotsWaiting: waiting}
+	return Stats{CacheHits: h, CacheMisses: m, Hashes: c.hasher.Hashes(), DoorSessions: int64(c.doors.Len()), HashSlotsTaken: taken, HashSlotsWaiting: waiting,
+		RecheckAge: time.Duration(c.recheckAge.Load()), RecheckLate: int(c.recheckLate.Load())}
 }
 
 // apply writes a batch of a domain.
@@ -209,29 +214,6 @@ func (c *Core) apply(ctx context.Context, d member.DomainID, ops ...store.Op) er
 		c.hint(ctx, d, ops)
 	}
 	return err
-}
-
-// revoke writes a batch that ends sessions and tells every node which to judge again. Telling may fail: then it is a gap
-// for the others, who judge all of theirs.
-func (c *Core) revoke(ctx context.Context, r Revocation, ops ...store.Op) error {
-	err := c.apply(ctx, r.Domain, ops...)
-	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrInvalid) {
-		return err
-	}
-	c.tell(ctx, r) // after a failure too: it may have been written
-	return err
-}
-
-const revocationTopic = "revocations"
-
-func (c *Core) tell(ctx context.Context, r Revocation) {
-	msg, err := json.Marshal(r)
-	if err == nil {
-		err = c.o.Bus.Publish(context.WithoutCancel(ctx), revocationTopic, msg)
-	}
-	if err != nil {
-		c.log.Error("tell a revocation", "domain", r.Domain, "error", err)
-	}
 }
 
 // print fingerprints a name or a secret for one purpose.

@@ -2,8 +2,6 @@ package authcore
 
 import (
 	"context"
-	"encoding/json"
-	"iter"
 	"time"
 
 	"latchkey/authcore/apppass"
@@ -76,78 +74,3 @@ func (c *Core) credentialEpoch(ctx context.Context, s Standing) (int64, error) {
 
 // Ended takes a session out of the registry. It is called once for every allowed Decision that opened one.
 func (c *Core) Ended(ctx context.Context, id session.ID, _ End) { c.endHere(ctx, id) }
-
-// Revocations yields what live sessions must be judged again, until ctx ends. After a gap, and at the start, it asks for
-// all of them.
-func (c *Core) Revocations(ctx context.Context) iter.Seq[Revocation] {
-	return func(yield func(Revocation) bool) {
-		for ctx.Err() == nil {
-			ch, err := c.o.Bus.Subscribe(ctx, revocationTopic)
-			if err != nil {
-				c.log.Error("follow revocations", "error", err)
-				if !c.unheard(ctx, yield) {
-					return
-				}
-				continue
-			}
-			if !yield(Revocation{Resync: true}) || !c.follow(ch, yield) {
-				return
-			}
-		}
-	}
-}
-
-// unheard is a pause in which the bus is not heard, and this node alone says what must be judged.
-func (c *Core) unheard(ctx context.Context, yield func(Revocation) bool) bool {
-	t := time.NewTimer(brokenFor)
-	defer t.Stop()
-	for {
-		select {
-		case s := <-c.madeRooms:
-			if !yield(Revocation{Domain: s.Domain, Member: s.Member, Session: s.ID}) {
-				return false
-			}
-		case <-t.C:
-			return true
-		case <-ctx.Done():
-			return true
-		}
-	}
-}
-
-func (c *Core) follow(ch <-chan []byte, yield func(Revocation) bool) bool {
-	for {
-		select {
-		case msg, ok := <-ch:
-			if !ok {
-				return true
-			}
-			var r Revocation
-			if json.Unmarshal(msg, &r) != nil {
-				r = Revocation{Resync: true}
-			}
-			if !yield(r) {
-				return false
-			}
-		case s := <-c.madeRooms:
-			if !yield(Revocation{Domain: s.Domain, Member: s.Member, Session: s.ID}) {
-				return false
-			}
-		}
-	}
-}
-
-// madeRoom follows a session out that had to go.
-func (c *Core) madeRoom(s session.Door) {
-	c.giveBack(context.Background(), s)
-	c.roomWasMade(s)
-}
-
-// roomWasMade tells this node's doors that a session had to go. When they lag behind, its next request opens a new one
-// anyway.
-func (c *Core) roomWasMade(s session.Door) {
-	select {
-	case c.madeRooms <- s:
-	default:
-	}
-}

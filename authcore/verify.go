@@ -294,9 +294,8 @@ func (c *Core) suspension(ctx context.Context, s *settling, now time.Time) ([]st
 	}
 	ops = append(ops, s.others...)
 	ops = append(ops, c.toAdministrators(ctx, s.tenant.Domain, s.person.ID, notify.Event{Kind: notify.MemberSuspended, Address: m.Address(), From: s.from, At: now})...)
-	return ops, func(ctx context.Context) {
-		c.tell(ctx, Revocation{Domain: d, Member: m.ID})
-	}
+	r := Revocation{Domain: d, Member: m.ID}
+	return append(ops, c.revokedOps(r)...), func(ctx context.Context) { c.tell(ctx, r) }
 }
 
 // maxTold bounds how many administrators hear of one thing: a batch has a bound, and a domain seldom has more.

@@ -55,6 +55,10 @@ func (f CutFunc) Cut(cause error) { f(cause) }
 // Live is the registry of this node's open sessions, those of DAV among them. It cuts by itself when a session's
 // credential expires. The zero value is not ready; NewLive makes one, and Close ends its timer.
 type Live struct {
+	// Lease is how long a session may go on after a revocation that might have been its own, while the records cannot be
+	// asked; 0: DefaultLease. Set it before Watch.
+	Lease time.Duration
+
 	mu       sync.Mutex
 	entries  map[session.ID]*Entry // guarded by mu
 	expiring expiries              // guarded by mu

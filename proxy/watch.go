@@ -2,11 +2,14 @@ package proxy
 
 import (
 	"context"
+	"hash/maphash"
 	"iter"
+	"maps"
 	"sync"
 	"time"
 
 	"latchkey/authcore"
+	"latchkey/authcore/member"
 )
 
 const (
@@ -14,19 +17,23 @@ const (
 	judges = 64
 	// judgeTime bounds one question. It is asked again, within the lease.
 	judgeTime = 5 * time.Second
-	// lease is how long a session may go on after a revocation that might have been its own, while the records cannot be
-	// asked.
-	lease = 30 * time.Second
 	// again is the pause before a failed question is repeated.
 	again = time.Second
+	// DefaultLease is Live.Lease where none is set.
+	DefaultLease = 30 * time.Second
 )
 
 // Watch judges the sessions that a revocation may have ended, by the records, and cuts those that do not stand. A
-// question that fails is repeated for a lease; then the session is cut with ErrUnjudged. It returns when the
-// revocations end, as they must when ctx does, and all its goroutines with it.
+// question that fails is repeated for a lease; then the session is cut with ErrUnjudged, and so it is when the revocations
+// of its domain could not be read for a lease. The ends of a lease are spread over its last tenth, so that not all clients
+// come back at once. It returns when the revocations end, as they must when ctx does, and all its goroutines with it.
 func (l *Live) Watch(ctx context.Context, auth Authenticator, revocations iter.Seq[authcore.Revocation]) {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &watch{auth: auth, live: l, open: make(map[*Entry]*question)}
+	w := &watch{auth: auth, live: l, lease: l.Lease, seed: maphash.MakeSeed(), open: make(map[*Entry]*question), unread: make(map[member.DomainID]time.Time)}
+	if w.lease <= 0 {
+		w.lease = DefaultLease
+	}
+	w.look = min(again, w.lease/10)
 	w.more.L = &w.mu
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -46,13 +53,17 @@ func (l *Live) Watch(ctx context.Context, auth Authenticator, revocations iter.S
 
 // watch is one call of Watch.
 type watch struct {
-	auth Authenticator
-	live *Live
+	auth  Authenticator
+	live  *Live
+	lease time.Duration
+	look  time.Duration // between two looks at the leases
+	seed  maphash.Seed
 
-	mu    sync.Mutex
-	more  sync.Cond
-	queue []*Entry             // to be judged, each at most once; guarded by mu
-	open  map[*Entry]*question // what has no answer yet; guarded by mu
+	mu     sync.Mutex
+	more   sync.Cond
+	queue  []*Entry                      // to be judged, each at most once; guarded by mu
+	open   map[*Entry]*question          // what has no answer yet; guarded by mu
+	unread map[member.DomainID]time.Time // since when revocations of a domain could not be read; guarded by mu
 }
 
 // question is whether one session stands.
@@ -68,8 +79,12 @@ func (w *watch) wake() {
 	w.more.Broadcast()
 }
 
-// ask puts the question for every session that r matches.
+// ask puts the question for every session that r matches, or notes whether its domain's revocations can be read.
 func (w *watch) ask(r authcore.Revocation) {
+	if r.Reread || !r.Unread.IsZero() {
+		w.note(r)
+		return
+	}
 	matching := w.live.matching(func(e *Entry) bool { return r.Matches(e.standing) })
 	now := time.Now()
 	w.mu.Lock()
@@ -82,6 +97,16 @@ func (w *watch) ask(r authcore.Revocation) {
 		}
 		w.enqueue(e, q)
 	}
+}
+
+func (w *watch) note(r authcore.Revocation) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if r.Reread {
+		delete(w.unread, r.Domain)
+		return
+	}
+	w.unread[r.Domain] = r.Unread
 }
 
 // enqueue needs mu.
@@ -151,12 +176,12 @@ func (w *watch) answered(e *Entry) {
 
 // watchLeases repeats what was not answered, and cuts when it is too late.
 func (w *watch) watchLeases(ctx context.Context) {
-	t := time.NewTicker(again)
+	t := time.NewTicker(w.look)
 	defer t.Stop()
 	for {
 		select {
 		case now := <-t.C:
-			for _, e := range w.overdue(now) {
+			for _, e := range append(w.overdue(now), w.unheard(now)...) {
 				e.Cut(ErrUnjudged)
 			}
 		case <-ctx.Done():
@@ -171,13 +196,37 @@ func (w *watch) overdue(now time.Time) []*Entry {
 	defer w.mu.Unlock()
 	var late []*Entry
 	for e, q := range w.open {
-		switch age := now.Sub(q.since); {
-		case age > lease-again: // the next look would be too late
+		switch {
+		case w.over(e, q.since, now):
 			late = append(late, e)
 			delete(w.open, e)
-		case age >= again:
+		case now.Sub(q.since) >= again:
 			w.enqueue(e, q)
 		}
 	}
 	return late
+}
+
+// unheard answers the sessions of domains whose revocations could not be read for a lease.
+func (w *watch) unheard(now time.Time) []*Entry {
+	w.mu.Lock()
+	unread := maps.Clone(w.unread)
+	w.mu.Unlock()
+	if len(unread) == 0 {
+		return nil
+	}
+	return w.live.matching(func(e *Entry) bool {
+		since, is := unread[e.open.Domain]
+		return is && w.over(e, since, now)
+	})
+}
+
+// over says whether a lease that began at since would be over at the next look. Each session has its own share of the last
+// tenth of it.
+func (w *watch) over(e *Entry, since, now time.Time) bool {
+	age, last := now.Sub(since), w.lease-w.look
+	if spread := w.lease / 10; age > last-spread {
+		return age > last-time.Duration(maphash.String(w.seed, string(e.open.Session))%uint64(spread))
+	}
+	return false
 }

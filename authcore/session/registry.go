@@ -286,6 +286,17 @@ func (r *Doors) Get(id ID) (Door, bool) {
 	return Door{}, false
 }
 
+// Domains are those with live sessions.
+func (r *Doors) Domains() map[member.DomainID]bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := make(map[member.DomainID]bool)
+	for _, s := range r.sessions {
+		l[s.Domain] = true
+	}
+	return l
+}
+
 // Len is the number of live sessions.
 func (r *Doors) Len() int {
 	r.mu.Lock()

@@ -103,6 +103,30 @@ func (c *Cache) apply(m change) {
 	c.drop(m.Partition, m.Names, m.revision())
 }
 
+// Forget drops records of a partition, all of them if none is named, and what is being read of them.
+func (c *Cache) Forget(partition string, names ...string) {
+	if len(names) == 0 {
+		names = c.heldOf(partition)
+	}
+	c.drop(partition, names, whatever)
+}
+
+func (c *Cache) heldOf(partition string) (names []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for k := range c.entries {
+		if k.Partition == partition {
+			names = append(names, k.Name)
+		}
+	}
+	for k := range c.reads {
+		if k.Partition == partition {
+			names = append(names, k.Name)
+		}
+	}
+	return names
+}
+
 // Run follows the bus until ctx ends. On a gap the cache is emptied, and keeps nothing until the bus is heard again.
 func (c *Cache) Run(ctx context.Context) error {
 	var beside sync.WaitGroup
