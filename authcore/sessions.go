@@ -160,6 +160,7 @@ func (c *Core) endDoor(ctx context.Context, s session.Door, entry audit.Entry) e
 		return err
 	}
 	c.endHere(ctx, s.ID)
+	c.roomWasMade(s) // whether the bus can be heard or not
 	c.tell(ctx, Revocation{Domain: s.Domain, Member: s.Member, Session: s.ID})
 	return nil
 }

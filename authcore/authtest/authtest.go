@@ -28,7 +28,7 @@ const Upstream = "test"
 // Core is an authcore.Core with what a test wants to reach around it.
 type Core struct {
 	*authcore.Core
-	Records store.Records // as the Core sees them
+	Records store.Records // as the Core sees them: under Ends
 	Keys    *secret.Keys
 	People  map[string]sample.Person // by state: "app-only", "account", …
 }
@@ -91,6 +91,7 @@ func New(t testing.TB, change func(*authcore.Options)) *Core {
 	if change != nil {
 		change(&o)
 	}
+	o.Records = Ends{Records: o.Records, T: t}
 	c := &Core{Core: authcore.New(o), Records: o.Records, Keys: o.Keys, People: map[string]sample.Person{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
