@@ -123,7 +123,7 @@ func (h *house) openStore(ctx context.Context, cfg *configs.Config, out waysOut)
 		Party:   party,
 		Records: h.db, Ephemeral: h.db.Ephemeral(), Bus: h.db.Bus(), Node: h.db.NodeID(), Fleet: fleetFor(cfg, out.keep), Keys: h.keys, Log: h.log,
 		Cutoff: cfg.Cutoff, Hold: holdOf(cfg), HashSlots: cfg.Limits.HashSlots, PerDoor: cfg.Limits.PerMemberAndDoor, CacheEntries: cfg.Limits.CacheEntries,
-		StoreTime: storeTime(cfg), ServeCached: h.spool != nil, Lease: cfg.Store.Lease, Spool: h.spool,
+		StoreTime: storeTime(cfg), ServeCached: h.spool != nil, Lease: cfg.Store.Lease, Spool: h.spool, Recheck: recheckOf(cfg),
 		AuditKeep: time.Duration(cfg.Audit.KeepDays) * 24 * time.Hour,
 		Hash:      password.Params{MemoryKiB: uint32(cfg.Limits.HashMemoryKiB), Time: uint32(cfg.Limits.HashTime)},
 		Senders:   out.senders, Webhooks: out.webhooks, Messages: out.metrics, KeepOutbox: out.keep,
@@ -165,6 +165,18 @@ func partyOf(cfg *configs.Config) (*quick.Party, error) {
 
 func codeLimits(k configs.Codes) otp.Limits {
 	return otp.Limits{Source: k.PerSource, Address: k.PerAddress, Prefix: k.PerCountry, All: k.PerChannel}
+}
+
+// recheck is how often a node of a fleet looks for revocations of which the bus said nothing: half of the second in which
+// they must be found.
+const recheck = 500 * time.Millisecond
+
+// recheckOf: a process alone hears every message.
+func recheckOf(cfg *configs.Config) time.Duration {
+	if cfg.Fleet() {
+		return recheck
+	}
+	return 0
 }
 
 // holdOf: a hold of 0s in the file means none.
@@ -215,6 +227,7 @@ func (h *house) buildDoors(cfg *configs.Config) (err error) {
 	h.desk = &desk{Authenticator: h.core}
 	h.auth = metrics.Counting(h.desk)
 	h.live = proxy.NewLive()
+	h.live.Lease = cfg.Store.Lease
 	h.relay = relay.New(relay.Settings{Idle: cfg.Limits.IdleTimeout})
 	h.server = proxy.NewServer(proxy.Options{
 		Auth: h.auth, Dialer: h, Live: h.live, Relay: h.relay, MaxConnections: most, MaxPerSource: cfg.Limits.PerSource,
@@ -295,8 +308,16 @@ func (h *house) countCore() {
 		h.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "latchkey", Name: name, Help: help},
 			func() float64 { return f(h.core.Stats()) }))
 	}
-	gauge("record_cache_hits", "Decoded records answered from memory.", func(s authcore.Stats) float64 { return float64(s.CacheHits) })
-	gauge("record_cache_misses", "Records that were read and decoded.", func(s authcore.Stats) float64 { return float64(s.CacheMisses) })
+	counter := func(name, help string, f func(authcore.Stats) float64) {
+		h.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "latchkey", Name: name, Help: help},
+			func() float64 { return f(h.core.Stats()) }))
+	}
+	counter("record_cache_hits", "Decoded records answered from memory.", func(s authcore.Stats) float64 { return float64(s.CacheHits) })
+	counter("record_cache_misses", "Records that were read and decoded.", func(s authcore.Stats) float64 { return float64(s.CacheMisses) })
+	gauge("revocation_recheck_seconds", "Of a fleet: how long ago the revocations of a domain in use here were read, of the one that waits longest.",
+		func(s authcore.Stats) float64 { return s.RecheckAge.Seconds() })
+	gauge("revocation_recheck_late", "Of a fleet: domains whose revocations could not be read in time; the lease of their sessions runs.",
+		func(s authcore.Stats) float64 { return float64(s.RecheckLate) })
 	gauge("password_hashes", "Slow hashes computed.", func(s authcore.Stats) float64 { return float64(s.Hashes) })
 	gauge("hash_slots_taken", "Slots for slow hashes in use.", func(s authcore.Stats) float64 { return float64(s.HashSlotsTaken) })
 	gauge("hash_slots_waiting", "Attempts that wait for a slot.", func(s authcore.Stats) float64 { return float64(s.HashSlotsWaiting) })
