@@ -37,9 +37,11 @@ func (p pubsub) Subscribe(ctx context.Context, topic string) (<-chan []byte, err
 		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	ch := make(chan []byte, 512)
+	stop := context.AfterFunc(ctx, func() { _ = sub.Close() }) // which ends the read
 	go func() {
 		defer close(ch)
 		defer sub.Close()
+		defer stop()
 		for {
 			m, err := sub.ReceiveMessage(ctx)
 			if err != nil {
