@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"latchkey/authcore/store/memory"
 	"latchkey/authcore/store/redis"
 	"latchkey/configs"
 )
@@ -27,6 +28,7 @@ func redisOptions(cfg *configs.Config) (redis.Options, error) {
 	o := redis.Options{
 		Mode: r.Mode, MasterName: r.MasterName, User: r.User, Password: password, SentinelUser: r.SentinelUser, SentinelPassword: sentinels,
 		TLS: conf, Database: r.Database, Prefix: r.Prefix, Replicas: r.Replicas, AllowLossy: r.AllowLossy, StateDir: cfg.Data, Node: cfg.NodeName(),
+		Local: memory.NewEphemeral(memory.Options{}),
 	}
 	for _, a := range r.Addresses {
 		o.Addresses = append(o.Addresses, strings.TrimPrefix(a, "unix:")) // the client takes a path for a socket

@@ -59,6 +59,47 @@ func TestPeersFaults(t *testing.T) {
 	}
 }
 
+// One master of a Cluster hangs: what lies on the others is answered as before, while its own calls end at once.
+func TestPeersFaultsOfOneShard(t *testing.T) {
+	f := redistest.ClusterWith(t, redistest.Options{Proxied: true, Conf: []string{"cluster-node-timeout 60000"}})
+	db := mustOpen(t, Options{Mode: Cluster, Addresses: f.Addresses()})
+	e, hung := db.Ephemeral(), f.Masters[0]
+	var here, elsewhere []store.Key
+	for i := range 100 {
+		k := store.Key{Partition: "p", Name: fmt.Sprint(i)}
+		if db.router.owner(e.place(k).group).name == hung.ClientAddr() {
+			here = append(here, k)
+		} else {
+			elsewhere = append(elsewhere, k)
+		}
+		if err := e.Put(t.Context(), k, nil, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(here) == 0 || len(elsewhere) == 0 {
+		t.Fatalf("%d keys on one master, %d on others", len(here), len(elsewhere))
+	}
+	hung.Proxy.Hang()
+	if _, err := e.Get(t.Context(), here[0]); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("got %v, want store.ErrUnavailable", err)
+	}
+	for _, k := range elsewhere {
+		from := time.Now()
+		if _, err := e.Get(t.Context(), k); err != nil || time.Since(from) > time.Second {
+			t.Errorf("a key of another master: got %v after %v", err, time.Since(from))
+		}
+	}
+	hung.Proxy.Heal()
+	eventually(t, "each key", func() error {
+		for _, k := range here {
+			if _, err := e.Get(t.Context(), k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // calls makes one call of each kind.
 func calls(t testing.TB, db *DB) []error {
 	e, ctx, k := db.Ephemeral(), t.Context(), store.Key{Partition: "p", Name: "call"}

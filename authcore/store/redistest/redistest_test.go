@@ -49,11 +49,12 @@ func TestPeersReplicated(t *testing.T) {
 		t.Errorf("WAIT on a new connection answers %v", n)
 	}
 	f.Replicas[0].Link.Partition()
-	c := client(t, master.ClientAddr())
+	c := redis.NewClient(&redis.Options{Addr: master.ClientAddr(), MaxRetries: -1})
+	defer c.Close()
 	conn := c.Conn()
 	defer conn.Close()
 	conn.Set(t.Context(), "a", "2", 0)
-	if n, err := conn.Do(t.Context(), "WAIT", 2, 200).Int(); err != nil || n != 1 {
+	if n, err := conn.Do(t.Context(), "WAIT", 2, 1000).Int(); err != nil || n != 1 {
 		t.Errorf("with one link cut: %d replicas acknowledge, %v, want 1", n, err)
 	}
 }
