@@ -188,6 +188,7 @@ type Limits struct {
 	Connections      int           `yaml:"connections"`
 	IdleTimeout      time.Duration `yaml:"idle_timeout"`
 	DrainTimeout     time.Duration `yaml:"drain_timeout"`
+	DrainNotice      time.Duration `yaml:"drain_notice"`
 	CacheEntries     int           `yaml:"cache_entries"`
 	APIPerMember     int           `yaml:"api_per_member"`
 	APIPerSource     int           `yaml:"api_per_source"`

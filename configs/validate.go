@@ -264,6 +264,7 @@ func (c *Config) validateLimits(bad badFunc) {
 		"hold":          {l.Hold, 0, 30 * time.Second}, // programs give up after that
 		"idle_timeout":  {l.IdleTimeout, time.Minute, 24 * time.Hour},
 		"drain_timeout": {l.DrainTimeout, time.Second, time.Hour},
+		"drain_notice":  {l.DrainNotice, 0, 5 * time.Minute},
 	} {
 		if k.value < k.low || k.value > k.high {
 			bad("limits."+key, "must be %v to %v, is %v", k.low, k.high, k.value)

@@ -25,8 +25,7 @@ import (
 //	old   closes its copies of the sockets, drains its sessions, and tells of each that ended
 //	new   tells of every revocation; the old one cuts what it matches
 //
-// Where the store is shared there is nothing to give up: the old one accepts until the new one does, and drains with its
-// own core. Whoever dies, whenever: the flock of the data folder says who may accept. If the new one dies before it serves,
+// Where the store is in Redis it is the node's folder that is given up, with all that this node has noted of it. Whoever dies, whenever: the flock of the data folder says who may accept. If the new one dies before it serves,
 // the old one takes the store again and serves on; if the old one dies after its offer, the new one gets the store.
 
 // note is one line of that.

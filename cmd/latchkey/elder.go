@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,7 +26,8 @@ import (
 // elder is the process that is taken over from.
 type elder struct {
 	conversation
-	gone bool // it died before it could say that it gave the store up
+	gone bool        // it died before it could say that it gave the store up
+	late atomic.Bool // revocations were not followed when this process began
 }
 
 // callElder asks the process that serves for its sockets; nil: none serves.
@@ -192,16 +194,26 @@ func (e *elder) attend(ctx context.Context, ended func(context.Context, session.
 	}
 }
 
+// await waits until revocations are followed: from then on the elder hears of every one. A bus that cannot be reached must
+// not keep the doors closed; then the elder's sessions are doubted when it is there.
+func (e *elder) await(began <-chan struct{}) {
+	select {
+	case <-began:
+	case <-time.After(sayTime):
+		e.late.Store(true)
+	}
+}
+
 // telling passes revocations on to the elder, whose sessions nobody else can judge, and opens began at the first one: from
 // then on none is missed.
 func (e *elder) telling(began func(), all iter.Seq[authcore.Revocation]) iter.Seq[authcore.Revocation] {
 	return func(yield func(authcore.Revocation) bool) {
 		first := true
 		for r := range all {
-			switch {
-			case first:
+			if first {
 				began()
-			case e != nil:
+			}
+			if e != nil && (!first || e.late.Load()) {
 				_ = e.say(note{Say: sayRevoked, Revocation: &r}) // unless it has drained and gone
 			}
 			first = false

@@ -14,7 +14,7 @@ import (
 // opsHandler is the private listener's.
 func (h *house) opsHandler() http.Handler {
 	return ops.New(ops.Options{
-		Log: h.log, Metrics: h.metrics, Level: h.level,
+		Log: h.log, Metrics: h.metrics, Level: h.level, Draining: h.draining.Load,
 		Ready: []ops.Check{
 			{Name: "records", Check: h.storeReads},
 			{Name: "upstreams", Check: h.anyUpstreamWell},

@@ -8,6 +8,10 @@ import (
 	"iter"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -115,6 +119,27 @@ func closeAll(fds []int) {
 	for _, fd := range fds {
 		_ = unix.Close(fd)
 	}
+}
+
+// startHeir starts the program that lies at this one's path now. It takes over, or the log says why not. It stays in the
+// unit's cgroup, and systemd hears that it is the main process once it serves.
+func (h *house) startHeir() {
+	args := os.Args[1:]
+	if !slices.ContainsFunc(args, func(a string) bool { return strings.TrimLeft(a, "-") == "takeover" }) {
+		args = append(slices.Clone(args), "-takeover")
+	}
+	cmd := exec.Command(h.program, args...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr // files, not pipes of this process: it outlives it
+	if err := cmd.Start(); err != nil {
+		h.log.Error("start the process that takes over", "error", err)
+		return
+	}
+	h.log.Info("started the process that takes over", "pid", cmd.Process.Pid)
+	go func() { // ends with that process or with this one: whoever has handed over waits for nothing
+		if err := cmd.Wait(); err != nil {
+			h.log.Error("the process that was to take over has ended", "error", err)
+		}
+	}()
 }
 
 // revocations are those that the heir tells of. When it is gone nobody can tell of any more: all are doubted.

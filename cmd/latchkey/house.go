@@ -57,6 +57,7 @@ type house struct {
 	started  time.Time
 	draining atomic.Bool             // it is about to end: nobody new should come
 	handing  sync.Mutex              // of who takes over
+	program  string                  // the file that this process runs
 	more     map[string]http.Handler // on the private listener
 }
 
@@ -322,5 +323,6 @@ func (h *house) countCore() {
 	gauge("hash_slots_taken", "Slots for slow hashes in use.", func(s authcore.Stats) float64 { return float64(s.HashSlotsTaken) })
 	gauge("hash_slots_waiting", "Attempts that wait for a slot.", func(s authcore.Stats) float64 { return float64(s.HashSlotsWaiting) })
 	h.countSpool()
+	h.metrics.MustRegister(addressesUp{h})
 	gauge("door_sessions", "Live sessions at the doors.", func(s authcore.Stats) float64 { return float64(s.DoorSessions) })
 }

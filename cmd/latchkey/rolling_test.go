@@ -7,9 +7,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -362,5 +364,55 @@ func TestDrillTakeOverFromOneThatDies(t *testing.T) {
 			s.wantAll("after the old one died", "app-only", good)
 			next.stop()
 		})
+	}
+}
+
+// SIGUSR2 starts the program anew: it takes over, and systemd hears who the main process is.
+func TestDrillRenew(t *testing.T) {
+	s := newPortedStage(t)
+	told := listenNotify(t)
+	p := start{args: []string{"serve", "-config", s.file}, env: []string{"NOTIFY_SOCKET=" + told.LocalAddr().String()}}.begin(t)
+	if got := hearNotify(t, told); got != "READY=1" {
+		t.Errorf("systemd hears %q, want READY=1", got)
+	}
+	m := startStorm(t, 20, []*stage{s}, "imap", "smtp", "pop3", "dav")
+	p.signal(syscall.SIGUSR2)
+	var pid int
+	for pid == 0 { // READY of the new one may come first
+		if text, ok := strings.CutPrefix(hearNotify(t, told), "MAINPID="); ok {
+			pid, _ = strconv.Atoi(text)
+		}
+	}
+	next, err := os.FindProcess(pid)
+	if err != nil || pid == p.cmd.Process.Pid {
+		t.Fatalf("main process %d (%v), the old one is %d", pid, err, p.cmd.Process.Pid)
+	}
+	t.Cleanup(func() { _ = next.Kill() })
+	if code := p.ends(); code != 0 {
+		t.Errorf("the old process ended with %d", code)
+	}
+	s.wantAll("after it was renewed", "app-only", good)
+	m.stop()
+	if err := next.Signal(syscall.SIGTERM); err != nil {
+		t.Errorf("stop the new process: %v", err)
+	}
+}
+
+// While load balancers are told, the doors are open and /readyz says that they will close.
+func TestDrillDrainNotice(t *testing.T) {
+	s := newPortedStage(t)
+	s.configure(func(c string) string {
+		return strings.Replace(s.ported(c), "drain_timeout: 15s", "drain_timeout: 15s, drain_notice: 2s", 1)
+	})
+	p := s.takeover()
+	p.says("latchkey serves")
+	p.signal(syscall.SIGTERM)
+	p.says("telling load balancers")
+	if status, body := get(t, "http://"+s.addr["ops"]+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "draining") {
+		t.Errorf("/readyz: %d %s", status, body)
+	}
+	s.wantAll("while load balancers are told", "app-only", good)
+	if code := p.ends(); code != 0 {
+		t.Errorf("exit %d", code)
 	}
 }

@@ -41,11 +41,19 @@ func serveCommand(ctx context.Context, p program, args []string) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
+	renew := make(chan os.Signal, 1)
+	signal.Notify(renew, syscall.SIGUSR2)
+	defer signal.Stop(renew)
+	own, err := os.Executable() // now: the file will be replaced
+	if err != nil {
+		return err
+	}
 	h, w, err := begin(ctx, cfg, over, p.err)
 	if err != nil {
 		return err
 	}
-	w.hangup, w.ready = hangup, func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyReady) }
+	h.program = own
+	w.renew, w.hangup, w.ready = renew, hangup, func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyReady) }
 	return h.serveOn(ctx, w, p.err)
 }
 
@@ -105,6 +113,7 @@ func (h *house) another(ctx context.Context, log io.Writer) (next *house, err er
 	}
 	next.snapshot().pool.Close()
 	next.now.Store(s)
+	next.program = h.program
 	return next, nil
 }
 

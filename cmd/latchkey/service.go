@@ -21,8 +21,9 @@ type shift struct {
 	socks  sockets
 	elder  *elder // who served before and still drains; nil: nobody
 	hangup <-chan os.Signal
-	ready  func()          // called once every socket accepts; may be nil
-	rest   *sync.WaitGroup // of what still drains after a run; nil: run waits for it
+	renew  <-chan os.Signal // start the process that takes over
+	ready  func()           // called once every socket accepts; may be nil
+	rest   *sync.WaitGroup  // of what still drains after a run; nil: run waits for it
 }
 
 // service is one run of a house. Its crews end in the order that they stand in, each when nobody needs it any more.
@@ -67,19 +68,11 @@ func (h *house) run(ctx context.Context, w shift) (again bool, err error) {
 		s.elder.failed(err)
 		return false, s.leave(err)
 	}
-	for {
-		b, err := s.attend(ctx)
-		switch {
-		case b.heir == nil:
-			return false, s.stop(err)
-		case s.keepsStore():
-			if again, over, err := s.share(ctx, b); over {
-				return again, err
-			}
-		default:
-			return s.bequeath(ctx, b)
-		}
+	b, err := s.attend(ctx)
+	if b.heir == nil {
+		return false, s.stop(err)
 	}
+	return s.bequeath(ctx, b)
 }
 
 // begin starts what the doors need.
@@ -90,8 +83,8 @@ func (s *service) begin() {
 	s.store.add(func(ctx context.Context) {
 		h.live.Watch(ctx, h.core, s.elder.telling(func() { close(began) }, h.core.Revocations(ctx)))
 	})
-	if s.elder != nil && !s.keepsStore() {
-		<-began // from now on the elder hears of every revocation
+	if s.elder != nil {
+		s.elder.await(began)
 	}
 	s.back.add(h.door.Run)
 	s.back.add(h.probe)
@@ -147,6 +140,8 @@ func (s *service) attend(ctx context.Context) (bequest, error) {
 		select {
 		case <-s.hangup:
 			s.h.reload()
+		case <-s.renew:
+			s.h.startHeir()
 		case err := <-s.failed:
 			return bequest{}, err
 		case b := <-s.heirs:
@@ -162,6 +157,10 @@ func (s *service) stop(err error) error {
 	s.h.draining.Store(true)
 	s.h.core.Draining()
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+	if notice := s.h.snapshot().cfg.Limits.DrainNotice; err == nil && notice > 0 {
+		s.h.log.Info("telling load balancers", "for", notice)
+		pause(context.Background(), notice)
+	}
 	return s.leave(err)
 }
 
@@ -190,19 +189,6 @@ func (s *service) drain(ctx context.Context) {
 	}
 	s.front.end()
 	s.back.end()
-}
-
-// keepsStore: other processes may use the store while this one drains.
-func (s *service) keepsStore() bool { return s.h.first.Fleet() }
-
-// share lets an heir serve beside this process, and then drains. over is false if the heir failed: nothing has changed.
-func (s *service) share(ctx context.Context, b bequest) (again, over bool, err error) {
-	defer close(b.done)
-	if !s.let(ctx, b.heir) {
-		return false, false, nil
-	}
-	s.h.draining.Store(true)
-	return false, true, s.leave(nil)
 }
 
 // let lets the heir serve, and says whether it does.

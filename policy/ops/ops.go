@@ -27,6 +27,7 @@ type Options struct {
 	Log       *slog.Logger                  // nil: nothing is logged
 	Metrics   prometheus.Gatherer           // GET /metrics
 	Ready     []Check                       // GET /readyz, in this order
+	Draining  func() bool                   // /readyz then fails whatever the checks say
 	Level     *slog.LevelVar                // GET, PUT /log-level
 	Upstreams func(ctx context.Context) any // GET /upstreams: anything that JSON takes and everybody here may see
 	More      map[string]http.Handler       // by pattern: what a demo adds
@@ -47,7 +48,7 @@ func New(o Options) http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, state{Status: "ok"}) })
-	mux.Handle("GET /readyz", ready{o.Ready, o.Log})
+	mux.Handle("GET /readyz", ready{o.Ready, o.Draining, o.Log})
 	if o.Metrics != nil {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
 	}

@@ -56,6 +56,15 @@ func TestReady(t *testing.T) {
 	}
 }
 
+func TestReadyWhileDraining(t *testing.T) {
+	for draining, want := range map[bool]int{true: 503, false: 200} {
+		status, body := ask(t, New(Options{Draining: func() bool { return draining }}), "GET", "/readyz", "")
+		if status != want || strings.Contains(body, "draining") != draining {
+			t.Errorf("draining %v: %d %s", draining, status, body)
+		}
+	}
+}
+
 func TestReadyEndsWithACheckThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hangs := Check{Name: "records", Check: func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }}

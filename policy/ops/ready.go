@@ -40,12 +40,17 @@ type check struct {
 }
 
 type ready struct {
-	checks []Check
-	log    *slog.Logger
+	checks   []Check
+	draining func() bool
+	log      *slog.Logger
 }
 
 // ServeHTTP runs all checks at once: 200 when all hold that must, else 503, and which do not.
 func (d ready) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if d.draining != nil && d.draining() {
+		writeJSON(w, http.StatusServiceUnavailable, state{Status: "draining"})
+		return
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), checkFor)
 	defer cancel()
 	s := state{Status: "ok", Checks: make([]check, len(d.checks))}
