@@ -11,11 +11,13 @@ func Sentinel(t testing.TB, conf ...string) *Fleet {
 	return SentinelWith(t, Options{Conf: conf})
 }
 
-// SentinelWith starts a master, its replicas and the sentinels, and answers when these know each other. With Proxied
+// SentinelWith starts a master, its replicas and the sentinels, and answers when these know each other. A master takes
+// writes only while all replicas are connected, as a durable one must: "min-replicas-to-write 0" undoes it. With Proxied
 // everybody, the sentinels too, sees the servers through their proxies.
 func SentinelWith(t testing.TB, o Options) *Fleet {
 	t.Helper()
 	Need(t, "redis-sentinel")
+	o.Conf = append([]string{fmt.Sprintf("min-replicas-to-write %d", max(o.Replicas, 1))}, o.Conf...)
 	master := StandaloneWith(t, o)
 	f := &Fleet{Masters: []*Server{master}}
 	for range max(o.Replicas, 1) {
