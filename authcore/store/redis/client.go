@@ -45,12 +45,12 @@ func newRouter(ctx context.Context, db *DB) (*router, error) {
 		r.universal = s.client
 		r.own(s, 0, 16383)
 	case Sentinel:
-		s := newShard(db, "master "+o.MasterName, goredis.NewFailoverClient(o.failover()))
+		s := newShard(db, "master "+o.MasterName, goredis.NewFailoverClient(o.failover(db.watch.greet)))
 		r.shards[s.name], r.universal = s, s.client
 		s.start()
 		r.own(s, 0, 16383)
 	case Cluster:
-		r.universal = goredis.NewClusterClient(o.cluster())
+		r.universal = goredis.NewClusterClient(o.cluster(nil))
 		if err := r.refresh(ctx); err != nil {
 			return r, err
 		}
@@ -58,35 +58,49 @@ func newRouter(ctx context.Context, db *DB) (*router, error) {
 	return r, nil
 }
 
+// greeting is asked of each new connection before anything else is.
+type greeting func(ctx context.Context, c *goredis.Conn) error
+
 // server is how one server is spoken to. Repeating is done by DB.do alone, and the limit is the context's.
-func (o Options) server(addr string) *goredis.Options {
+func (o Options) server(addr string, greet greeting) *goredis.Options {
 	return &goredis.Options{
 		Addr: addr, Username: o.User, Password: o.Password.Reveal(), DB: o.Database, TLSConfig: o.TLS,
 		Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
 		DialTimeout: dialLimit, ReadTimeout: callLimit, WriteTimeout: callLimit, PoolTimeout: callLimit,
-		PoolSize: poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleLimit,
+		PoolSize: poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleLimit, OnConnect: greet,
 	}
 }
 
-func (o Options) failover() *goredis.FailoverOptions {
+func (o Options) failover(greet greeting) *goredis.FailoverOptions {
 	return &goredis.FailoverOptions{
 		MasterName: o.MasterName, SentinelAddrs: o.Addresses,
 		SentinelUsername: o.SentinelUser, SentinelPassword: o.SentinelPassword.Reveal(),
 		Username: o.User, Password: o.Password.Reveal(), DB: o.Database, TLSConfig: o.TLS,
 		Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
 		DialTimeout: dialLimit, ReadTimeout: callLimit, WriteTimeout: callLimit, PoolTimeout: callLimit,
-		PoolSize: poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleLimit,
+		PoolSize: poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleLimit, OnConnect: greet,
 	}
 }
 
 // cluster is for the bus: a message published on any node reaches all.
-func (o Options) cluster() *goredis.ClusterOptions {
+func (o Options) cluster(greet greeting) *goredis.ClusterOptions {
 	return &goredis.ClusterOptions{
 		Addrs: o.Addresses, Username: o.User, Password: o.Password.Reveal(), TLSConfig: o.TLS,
 		Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
 		DialTimeout: dialLimit, ReadTimeout: callLimit, WriteTimeout: callLimit, PoolTimeout: callLimit,
-		PoolSize: poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleLimit,
+		PoolSize: poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleLimit, OnConnect: greet,
 	}
+}
+
+// universalClient is one of its own that greets nobody: the watch's.
+func (o Options) universalClient() goredis.UniversalClient {
+	switch o.Mode {
+	case Sentinel:
+		return goredis.NewFailoverClient(o.failover(nil))
+	case Cluster:
+		return goredis.NewClusterClient(o.cluster(nil))
+	}
+	return goredis.NewClient(o.server(o.Addresses[0], nil))
 }
 
 // owner answers the shard that keeps the group, as far as we know.
@@ -119,7 +133,7 @@ func (r *router) shard(addr string) *shard {
 	defer r.mu.Unlock()
 	s := r.shards[addr]
 	if s == nil {
-		s = newShard(r.db, addr, goredis.NewClient(r.db.options.server(addr)))
+		s = newShard(r.db, addr, goredis.NewClient(r.db.options.server(addr, r.db.watch.greet)))
 		if !r.ended {
 			r.shards[addr] = s
 			s.start()

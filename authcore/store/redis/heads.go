@@ -18,10 +18,7 @@ import (
 
 // ErrRolledBack: the server holds less than this node, or another one, has seen there. Nothing is answered from the
 // store until an operator has taken the leave to go on with what is there (DB.AcceptRollback).
-var ErrRolledBack = fmt.Errorf("the store was rolled back: %w", store.ErrDistrusted)
-
-// headCount is how many groups there are, each with a head of its own.
-const headCount = 256
+var ErrRolledBack = fmt.Errorf("%w: it was rolled back: %w", store.ErrUnavailable, store.ErrDistrusted)
 
 // head is where a group stands: its highest revision, the revision of the last batch that this node wrote into it (its
 // witness), and how often a rollback of it was accepted (as milliseconds since 1970 of the last time).
@@ -57,9 +54,9 @@ type heads struct {
 	keeper  sync.WaitGroup
 
 	mu      sync.Mutex
-	node    string          // guarded by mu, as all below
-	storeID string          // empty until it was heard
-	groups  [headCount]head // what has been seen
+	node    string       // guarded by mu, as all below
+	storeID string       // empty until it was heard
+	known   [groups]head // what has been seen
 	lost    map[int]lost
 	failing error // why the notes cannot be kept now: a crash of this node would forget what it has seen since
 }
@@ -77,7 +74,7 @@ func openHeads(dir string, atOnce bool, log *slog.Logger) (*heads, error) {
 		node: n.Node, storeID: n.Store, lost: map[int]lost{},
 	}
 	for g, seen := range n.Heads {
-		h.groups[g] = seen
+		h.known[g] = seen
 	}
 	maps.Copy(h.lost, n.Lost)
 	h.keeper.Go(h.keep)
@@ -88,7 +85,22 @@ func openHeads(dir string, atOnce bool, log *slog.Logger) (*heads, error) {
 func (h *heads) seen(group int) head {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.groups[group]
+	return h.known[group]
+}
+
+// all are what has been seen of every group.
+func (h *heads) all() [groups]head {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.known
+}
+
+// lookNow wakes the watch.
+func (h *heads) lookNow() {
+	select {
+	case h.poke <- struct{}{}:
+	default:
+	}
 }
 
 // check compares what a command answered of a group with what was known before it was sent. It answers ErrRolledBack,
@@ -98,12 +110,12 @@ func (h *heads) check(group int, before head, revision, witness int64) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if there.below(before) {
-		if h.groups[group].Incarnation != before.Incarnation {
+		if h.known[group].Incarnation != before.Incarnation {
 			return errAskAgain
 		}
 		return h.lose(group, before, there)
 	}
-	if h.atOnce && h.groups[group].Incarnation == before.Incarnation {
+	if h.atOnce && h.known[group].Incarnation == before.Incarnation {
 		h.raise(group, head{revision, witness, before.Incarnation})
 	}
 	return nil
@@ -115,7 +127,7 @@ var errAskAgain = fmt.Errorf("%w: the rollback of this group was accepted while 
 func (h *heads) wrote(group int, before head, revision int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.groups[group].Incarnation == before.Incarnation {
+	if h.known[group].Incarnation == before.Incarnation {
 		h.raise(group, head{revision, revision, before.Incarnation})
 	}
 }
@@ -127,7 +139,7 @@ const lateNews = time.Minute
 func (h *heads) heard(group int, revision int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.now().Sub(time.UnixMilli(h.groups[group].Incarnation)) > lateNews {
+	if h.now().Sub(time.UnixMilli(h.known[group].Incarnation)) > lateNews {
 		h.raise(group, head{Revision: revision})
 	}
 }
@@ -138,10 +150,11 @@ func (h *heads) looked(group int, before, there head, durable bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
-	case h.groups[group].Incarnation != before.Incarnation: // something newer is known
+	case h.known[group].Incarnation != before.Incarnation: // something newer is known
 	case there.Incarnation > before.Incarnation:
 		if durable {
-			h.groups[group] = there
+			h.known[group] = there
+			h.storeID = "" // an emptied store has another one: the next Open learns it
 			delete(h.lost, group)
 			h.touched()
 		}
@@ -154,7 +167,7 @@ func (h *heads) looked(group int, before, there head, durable bool) {
 
 // raise needs mu.
 func (h *heads) raise(group int, to head) {
-	g := &h.groups[group]
+	g := &h.known[group]
 	if to.Revision <= g.Revision && to.Witness <= g.Witness {
 		return
 	}
@@ -172,10 +185,7 @@ func (h *heads) lose(group int, seen, there head) error {
 				"group", group, "seen", seen.Revision, "there", there.Revision, "own_seen", seen.Witness, "own_there", there.Witness)
 		}
 	}
-	select {
-	case h.poke <- struct{}{}:
-	default:
-	}
+	h.lookNow()
 	return fmt.Errorf("%w: group %02x stood at %d (this node's last batch %d), now at %d (%d)",
 		ErrRolledBack, group, seen.Revision, seen.Witness, there.Revision, there.Witness)
 }
@@ -212,6 +222,24 @@ func (h *heads) belongs(id string) (other string) {
 		h.touched()
 	}
 	return ""
+}
+
+// adopt ties the notes to the store that is there now.
+func (h *heads) adopt(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.storeID = id
+	h.touched()
+}
+
+// store is the id of the store that this node knows, or a new one.
+func (h *heads) store() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.storeID == "" {
+		return randomID()
+	}
+	return h.storeID
 }
 
 // id is this node's, made when its folder was empty.

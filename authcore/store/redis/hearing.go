@@ -114,7 +114,7 @@ func (b *Bus) listen() (*hearing, error) {
 	}
 	// The shard's own dialler knows TLS, and under Sentinel who is master.
 	to := s.client.Options()
-	o := b.db.options.server(to.Addr)
+	o := b.db.options.server(to.Addr, nil)
 	o.PoolSize, o.TLSConfig = 1, nil
 	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return h.dial(ctx, to, network, addr)

@@ -17,6 +17,7 @@ import (
 //	prefix:{gg}:x                 what expires: sorted set of <len>:<partition>:<name> by time
 //	prefix:{gg}:b:<batch>         the revision of a batch of the last 30 s
 //	prefix:{gg}:o, prefix:{gg}:O  what a snapshot needs of records written since it began (snapshot.go)
+//	prefix:{gg}:w, prefix:{gg}:a  who watches this master, and the alarms (watch.go)
 //	prefix:{00}:meta              the store's own: id, whether a restore is under way
 const groups = 256
 
@@ -40,6 +41,8 @@ func slotOf(group int) int { return int(crc16(tagOf(group))) % 16384 }
 type keys struct{ prefix string }
 
 func (k keys) group(group int) string { return k.prefix + ":{" + tagOf(group) + "}:" }
+
+func (k keys) of(group int, kind string) string { return k.group(group) + kind }
 
 func (k keys) head(group int) string       { return k.group(group) + "h" }
 func (k keys) partitions(group int) string { return k.group(group) + "p" }

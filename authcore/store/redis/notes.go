@@ -27,16 +27,22 @@ const (
 
 	// keepEvery bounds what a crash of this node forgets, and is no more than what the disk bears.
 	keepEvery = 500 * time.Millisecond
+	// keepAnyway dates the notes of a node that writes nothing.
+	keepAnyway = 6 * time.Hour
+	// renameAfter is when a node that was away takes a new id: others remove its witnesses after pruneAfter (look.go),
+	// and it must not take that for a rollback.
+	renameAfter = 20 * 24 * time.Hour
 )
 
 type notes struct {
+	Saved time.Time    `json:"saved"`
 	Node  string       `json:"node"`
 	Store string       `json:"store,omitempty"`
 	Heads map[int]head `json:"heads"`
 	Lost  map[int]lost `json:"lost,omitempty"`
 }
 
-func notesSum(body []byte) uint32 { return crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)) }
+func notesSum(body []byte) uint32 { return crc32.Checksum(body, castagnoli) }
 
 // notesFile owns the folder, by a lock that the kernel gives back when the process ends.
 type notesFile struct {
@@ -62,6 +68,10 @@ func openNotes(dir string) (*notesFile, notes, error) {
 		n = notes{Node: rand.Text()}
 		err = f.write(n)
 	}
+	if err == nil && time.Since(n.Saved) > renameAfter && !n.Saved.IsZero() {
+		n.rename()
+		err = f.write(n)
+	}
 	if err != nil {
 		lock.Close()
 		return nil, notes{}, err
@@ -69,7 +79,16 @@ func openNotes(dir string) (*notesFile, notes, error) {
 	return f, n, nil
 }
 
-// prepareStateDir makes the folder for its owner alone, and refuses one that is open to others.
+func (n *notes) rename() {
+	n.Node = rand.Text()
+	for g, seen := range n.Heads {
+		seen.Witness = 0
+		n.Heads[g] = seen
+	}
+}
+
+// prepareStateDir makes the folder for its owner alone. An empty one is closed to others; one that holds files and is
+// open to others is refused, for it may be something else altogether.
 func prepareStateDir(dir string) error {
 	if dir == "" {
 		return errors.New("no state folder is set: a node must keep what it has seen")
@@ -81,8 +100,18 @@ func prepareStateDir(dir string) error {
 	if err != nil {
 		return fmt.Errorf("look at the state folder: %w", err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
+	if info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("look into the state folder: %w", err)
+	}
+	if len(files) > 0 {
 		return fmt.Errorf("state folder %s is open to other users (mode %04o): close it with chmod 700", dir, info.Mode().Perm())
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return fmt.Errorf("close the state folder to others: %w", err)
 	}
 	return nil
 }
@@ -119,14 +148,20 @@ func parseNotes(text []byte) (notes, error) {
 		return notes{}, errors.New("it names no node")
 	}
 	for g := range n.Heads {
-		if g < 0 || g >= headCount {
+		if g < 0 || g >= groups {
 			return notes{}, fmt.Errorf("there is no group %d", g)
 		}
 	}
 	return n, nil
 }
 
+// write dates the notes and puts them in place of those before.
 func (f *notesFile) write(n notes) error {
+	n.Saved = time.Now().UTC()
+	return f.put(n)
+}
+
+func (f *notesFile) put(n notes) error {
 	body, err := json.Marshal(n)
 	if err != nil {
 		return fmt.Errorf("write what this node has seen: %w", err)
@@ -179,7 +214,9 @@ func (h *heads) keep() {
 	for {
 		select {
 		case <-h.changed:
-			h.save()
+			_ = h.save() // told in State, and tried again
+		case <-time.After(keepAnyway):
+			_ = h.save()
 		case <-h.closing:
 			return
 		}
@@ -211,7 +248,7 @@ func (h *heads) snapshot() notes {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := notes{Node: h.node, Store: h.storeID, Heads: map[int]head{}, Lost: map[int]lost{}}
-	for g, seen := range h.groups {
+	for g, seen := range h.known {
 		if seen != (head{}) {
 			n.Heads[g] = seen
 		}

@@ -97,12 +97,13 @@ func (s *shard) lane(write bool) *lane {
 func (db *DB) try(ctx context.Context, group int, write bool, cmds []goredis.Cmder) error {
 	pause := firstPause
 	for {
-		s := db.router.owner(group)
-		err := errNoOwner
-		if s != nil {
-			err = s.send(ctx, write, cmds)
+		err := db.watch.answering(group, write)
+		if errors.Is(err, ErrRolledBack) {
+			return err
 		}
-		cmds, err = db.follow(ctx, write, cmds, err)
+		if err == nil {
+			cmds, err = db.sendOnce(ctx, group, write, cmds)
+		}
 		if err == nil {
 			return nil
 		}
@@ -119,6 +120,15 @@ func (db *DB) try(ctx context.Context, group int, write bool, cmds []goredis.Cmd
 	}
 }
 
+// sendOnce answers the commands that have no reply yet, and why.
+func (db *DB) sendOnce(ctx context.Context, group int, write bool, cmds []goredis.Cmder) ([]goredis.Cmder, error) {
+	err := errNoOwner
+	if s := db.router.owner(group); s != nil {
+		err = s.send(ctx, write, cmds)
+	}
+	return db.follow(ctx, write, cmds, err)
+}
+
 var (
 	errNoOwner         = errors.New("no node of the cluster keeps the slot")
 	errNotSent         = errors.New("the command was not sent")
@@ -128,6 +138,12 @@ var (
 // mend prepares a repeat after err, the first of cmds': at once or after a pause.
 func (db *DB) mend(ctx context.Context, group int, cmds []goredis.Cmder, err error) (wait, again bool) {
 	if errors.Is(err, errClosed) || errors.Is(err, errNotAcknowledged) || ctx.Err() != nil {
+		return false, false
+	}
+	if errors.Is(err, errNotYet) {
+		return true, true
+	}
+	if errors.Is(err, errRefused) {
 		return false, false
 	}
 	if addr, is := goredis.IsMovedError(err); is {
@@ -280,11 +296,12 @@ func (s *shard) exec(ctx context.Context, write bool, cmds []goredis.Cmder) erro
 		cmd.SetErr(errNotSent)
 		_ = pipe.Process(ctx, cmd) // only queues
 	}
-	var wait *goredis.IntCmd
-	replicas := s.db.options.Replicas
-	if write && replicas > 0 {
-		// In a MULTI it would not wait. It counts from the last write of this connection.
-		wait = goredis.NewIntCmd(ctx, "wait", replicas, ackLimit.Milliseconds())
+	ack := s.db.watch.acknowledgement(ackLimit)
+	var wait *goredis.Cmd
+	if write {
+		wait = ack.command(ctx)
+	}
+	if wait != nil {
 		wait.SetErr(errNotSent)
 		_ = pipe.Process(ctx, wait)
 	}
@@ -294,10 +311,11 @@ func (s *shard) exec(ctx context.Context, write bool, cmds []goredis.Cmder) erro
 	if wait == nil {
 		return nil
 	}
-	if got, err := wait.Result(); err != nil {
+	if err := wait.Err(); err != nil {
 		return fmt.Errorf("wait for replicas: %w", err)
-	} else if got < int64(replicas) {
-		return fmt.Errorf("%w: %d of %d", errNotAcknowledged, got, replicas)
+	}
+	if err := ack.enough(wait); err != nil {
+		return fmt.Errorf("%w: %w", errNotAcknowledged, err)
 	}
 	return nil
 }

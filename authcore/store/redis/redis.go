@@ -24,8 +24,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"latchkey/authcore/secret"
 	"latchkey/authcore/store"
 )
@@ -70,6 +68,7 @@ type DB struct {
 	keys    keys
 	id      string
 	heads   *heads
+	watch   *watch
 	router  *router
 
 	records   *Records
@@ -126,13 +125,16 @@ func (db *DB) open(ctx context.Context) (err error) {
 		return err
 	}
 	db.witness = "n:" + db.heads.id()
+	if db.watch, err = startWatch(ctx, db.watchOptions()); err != nil {
+		return err
+	}
 	if db.router, err = newRouter(ctx, db); err != nil {
 		return err
 	}
 	if db.id, err = db.identify(ctx); err != nil {
 		return err
 	}
-	if other := db.heads.belongs(db.id); other != "" {
+	if other := db.heads.belongs(db.id); other != "" && db.watch.closed() == nil {
 		return fmt.Errorf("the notes in %s are of the store %s, and this is %s: give this node a folder of its own", db.options.StateDir, other, db.id)
 	}
 	db.workers.Go(db.sweep)
@@ -169,6 +171,9 @@ func (db *DB) Close() error {
 		if db.router != nil {
 			err = db.router.close()
 		}
+		if db.watch != nil {
+			err = errors.Join(err, db.watch.close(context.Background()))
+		}
 		if db.heads != nil {
 			err = errors.Join(err, db.heads.close())
 		}
@@ -179,10 +184,15 @@ func (db *DB) Close() error {
 // identify answers the store's id; the first node that comes makes it.
 func (db *DB) identify(ctx context.Context) (string, error) {
 	meta := db.keys.meta()
-	made := goredis.NewBoolCmd(ctx, "hsetnx", meta, "id", randomID())
-	read := goredis.NewSliceCmd(ctx, "hmget", meta, "id", "restoring", "restored")
-	if err := db.do(ctx, metaGroup, true, made, read); err != nil {
-		return "", err
+	id := randomID()
+	if db.watch.closed() != nil {
+		id = db.heads.store() // the store was perhaps emptied: it stays the one it was
+	}
+	pipe := db.watch.o.client.Pipeline() // greets nobody, so that a store that was rolled back can be opened and accepted
+	pipe.HSetNX(ctx, meta, "id", id)
+	read := pipe.HMGet(ctx, meta, "id", "restoring", "restored")
+	if _, err := pipe.Exec(ctx); err != nil && !isWrongType(err) {
+		return "", unavailable(err)
 	}
 	fields, err := read.Result()
 	if err != nil {
