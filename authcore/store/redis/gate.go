@@ -66,7 +66,7 @@ var settings = []string{
 func (g gate) inspect(ctx context.Context, c *goredis.Client) (verdict, error) {
 	text, err := c.Info(ctx).Result()
 	if err != nil {
-		return verdict{}, fmt.Errorf("ask Redis how durable it is: %w", err)
+		return verdict{}, fmt.Errorf("ask Redis how durable it is: %w", unavailable(err))
 	}
 	info := infoFields(text)
 	v := verdict{Version: info["redis_version"]}
@@ -84,7 +84,7 @@ func (g gate) inspect(ctx context.Context, c *goredis.Client) (verdict, error) {
 		v.unproven(g, info, refused)
 		return v, nil
 	case err != nil:
-		return verdict{}, fmt.Errorf("ask Redis how durable it is: %w", err)
+		return verdict{}, fmt.Errorf("ask Redis how durable it is: %w", unavailable(err))
 	}
 	v.file(conf)
 	v.memory(conf)
