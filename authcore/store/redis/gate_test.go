@@ -222,3 +222,25 @@ func TestAcknowledgementWaitAOF(t *testing.T) {
 		})
 	}
 }
+
+// Of a store that is well State tells no trouble.
+func TestPeersState(t *testing.T) {
+	s := redistest.Standalone(t)
+	db := mustOpen(t, Options{Mode: Standalone, Addresses: []string{s.Addr}})
+	st := db.State()
+	if len(st.Lossy)+len(st.Windows)+len(st.RolledBack)+len(st.Failing)+len(st.Breakers) > 0 || st.Unwritten != nil {
+		t.Errorf("of a store that is well: %+v", st)
+	}
+	s.Kill(t)
+	soon(t, "it tells that the server is away", 10*time.Second, func() bool {
+		_, _ = db.Records().Get(t.Context(), store.Key{Partition: "p", Name: "n"})
+		st := db.State()
+		return len(st.Failing) > 0 && len(st.Breakers) > 0
+	})
+	s.Restart(t)
+	soon(t, "it tells no trouble any more", 10*time.Second, func() bool {
+		_, _ = db.Records().Get(t.Context(), store.Key{Partition: "p", Name: "n"})
+		st := db.State()
+		return len(st.Failing)+len(st.Breakers) == 0
+	})
+}

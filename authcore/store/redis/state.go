@@ -33,12 +33,27 @@ func (db *DB) AcceptRollback(ctx context.Context) error {
 
 // Durability is what the watch knows of the servers.
 type Durability struct {
-	Lossy      []string // what to set, so that nothing acknowledged may be lost; standing while it is so
+	Lossy      []string // what to set, so that nothing acknowledged may be lost; writes are refused meanwhile, but with AllowLossy
 	Windows    []string // what these settings do not promise, or not now
 	WaitAOF    string   // "used", or why not
 	RolledBack []Alarm  // what nodes miss; all nodes are closed while it is not empty
 	Unwritten  error    // why this node cannot keep what it has seen on its disk; nil: it does
-	Failing    []string // masters that could not be looked at in the last round, and why
+	Failing    []string // masters that could not be looked at in the last round, and why; a copied state folder
+}
+
+// State is what /readyz, the metrics and doctor tell of the store: whether it is reached, heard, durable, and the same.
+// Of no trouble all is zero but Durability.WaitAOF, Bus.Hears and its Since.
+type State struct {
+	Durability
+	Breakers map[string]BreakerState // those that are not closed, by what they stand before: "127.0.0.1:6379 writes"
+	Bus      BusState
+}
+
+// State answers at once: nothing is asked for it.
+func (db *DB) State() State {
+	breakers := db.Breakers()
+	maps.DeleteFunc(breakers, func(_ string, b BreakerState) bool { return b.State == BreakerClosed })
+	return State{db.Durability(), breakers, db.bus.State()}
 }
 
 // Durability answers at once, from the last look.
