@@ -243,7 +243,8 @@ func (s *Spool) shut() error {
 	if s.file == nil {
 		return nil
 	}
-	err := s.file.Close()
+	// By word and not by closing alone: a child that was forked at this moment has the descriptor until it executes its program.
+	err := errors.Join(syscall.Flock(int(s.file.Fd()), syscall.LOCK_UN), s.file.Close())
 	s.file = nil
 	return err
 }

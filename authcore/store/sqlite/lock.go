@@ -84,12 +84,14 @@ func lockDir(dir string) (*dirLock, error) {
 	return &dirLock{f}, nil
 }
 
+// release unlocks by word and not by closing alone: a child that was forked at this moment has the descriptor until it
+// executes its program, and would hold the lock so long.
 func (l *dirLock) release() error {
-	if err := l.file.Truncate(0); err != nil {
-		l.file.Close()
+	err := errors.Join(l.file.Truncate(0), unix.Flock(int(l.file.Fd()), unix.LOCK_UN))
+	if err = errors.Join(err, l.file.Close()); err != nil {
 		return fmt.Errorf("release the data directory: %w", err)
 	}
-	return l.file.Close()
+	return nil
 }
 
 func writePID(f *os.File) error {

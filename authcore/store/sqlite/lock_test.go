@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // A process that keeps no database in a directory owns it like one that does.
@@ -37,5 +39,33 @@ func TestLockAlone(t *testing.T) {
 	}
 	if _, err := Lock(dir); !errors.Is(err, ErrLocked) {
 		t.Errorf("lock beside a store: got %v, want ErrLocked", err)
+	}
+}
+
+// A child that was forked and has not executed its program yet has the lock's descriptor too: the folder is free all the
+// same when its owner is done.
+func TestLockGivenBackBesideAFork(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l, err := lockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := unix.FcntlInt(l.file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(child)
+	if err := l.release(); err != nil {
+		t.Fatal(err)
+	}
+	next, err := lockDir(dir)
+	if err != nil {
+		t.Fatalf("the folder is not free: %v", err)
+	}
+	if err := next.release(); err != nil {
+		t.Fatal(err)
 	}
 }
