@@ -160,6 +160,22 @@ func (l *Live) Open(match func(Open) bool) []Open {
 	return open
 }
 
+// Entries are all of them, in no order.
+func (l *Live) Entries() []*Entry { return l.matching(func(*Entry) bool { return true }) }
+
+// Open describes the session.
+func (e *Entry) Open() Open { return e.open }
+
+// Standing is what the session is judged by.
+func (e *Entry) Standing() authcore.Standing { return e.standing }
+
+// Find answers one session; nil: it is not here.
+func (l *Live) Find(id session.ID) *Entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.entries[id]
+}
+
 // Cut ends the sessions that match and answers how many.
 func (l *Live) Cut(match func(Open) bool, cause error) int {
 	found := l.matching(func(e *Entry) bool { return match(e.open) })
@@ -172,7 +188,7 @@ func (l *Live) Cut(match func(Open) bool, cause error) int {
 // Drain asks the sessions that can to end as soon as nothing is in flight, and at the latest after what within answers
 // for each. The others are not touched.
 func (l *Live) Drain(cause error, within func() time.Duration) {
-	for _, e := range l.matching(func(*Entry) bool { return true }) {
+	for _, e := range l.Entries() {
 		e.mu.Lock()
 		d, ok := e.with.(Drainer)
 		e.mu.Unlock()

@@ -126,6 +126,23 @@ func (r *Doors) open(d Door) (gone []Door, opened Door, err error) {
 	return gone, d, nil
 }
 
+// Adopt enters a session that is there already, over the limit if need be. A shared one is nobody's to share any more.
+func (r *Doors) Adopt(d Door) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sessions[d.ID] != nil {
+		return
+	}
+	d.lastUsed = r.now()
+	if d.Share != "" {
+		d.Share = "adopted/" + string(d.ID)
+		r.shared[d.Share] = &d
+	}
+	p := place{d.Member, d.Door}
+	r.sessions[d.ID] = &d
+	r.of[p] = append(r.of[p], &d)
+}
+
 // Confirm says that the session's beginning is recorded, so that others may share it.
 func (r *Doors) Confirm(id ID) {
 	r.mu.Lock()

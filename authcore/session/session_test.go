@@ -202,3 +202,34 @@ func FuzzParseToken(f *testing.F) {
 		}
 	})
 }
+
+// What another process opened counts here, over the limit if need be; a DAV session among it gives way like any other.
+func TestAdopted(t *testing.T) {
+	var gone []ID
+	r := NewDoors(2, time.Now, func(d Door) { gone = append(gone, d.ID) })
+	for _, id := range []ID{"a", "b", "c"} {
+		r.Adopt(Door{ID: id, Domain: "d", Member: "m", Door: "imap"})
+	}
+	r.Adopt(Door{ID: "a", Domain: "d", Member: "m", Door: "imap"})
+	if n := len(r.List("d", "m")); n != 3 || !r.Has("a") || !r.Domains()["d"] {
+		t.Errorf("%d sessions, want the three", n)
+	}
+	if _, err := r.Open(Door{ID: "e", Domain: "d", Member: "m", Door: "imap"}); !errors.Is(err, ErrTooMany) {
+		t.Errorf("one more: %v, want that there are too many", err)
+	}
+	for _, id := range []ID{"x", "y"} {
+		r.Adopt(Door{ID: id, Domain: "d", Member: "m", Door: "caldav", Share: "the same"})
+	}
+	if _, shared := r.Shared("the same"); shared {
+		t.Error("a session of another process is shared")
+	}
+	if _, err := r.Open(Door{ID: "z", Domain: "d", Member: "m", Door: "caldav", Share: "new"}); err != nil || len(gone) != 1 {
+		t.Errorf("a new DAV session: %v, and %v gave way", err, gone)
+	}
+	for _, id := range []ID{"a", "b", "c", "x", "y", "z"} {
+		r.End(id)
+	}
+	if r.Len() != 0 || len(r.of) != 0 || len(r.shared) != 0 {
+		t.Errorf("left: %d, %v, %v", r.Len(), r.of, r.shared)
+	}
+}

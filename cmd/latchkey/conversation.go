@@ -13,6 +13,7 @@ import (
 
 	"latchkey/authcore"
 	"latchkey/authcore/session"
+	"latchkey/proxy"
 )
 
 // A restart without refusal. A new process asks the old one, over control.sock, for its listening sockets:
@@ -20,13 +21,17 @@ import (
 //	new   POST /hand-over, hello
 //	old   offer: the sockets, and what the new one must have to be of use
 //	new   ready: configuration, certificates, keys and upstreams are good, new sockets are open; or failed, and why
-//	old   stops accepting, finishes sign-ins for 2 s, gives the store up: released. The kernel's queue keeps the clients
-//	new   opens the store: serving, and accepts; or failed
+//	old   stops accepting, finishes sign-ins for 2 s, tells of each session that lives on, gives the store up: released.
+//	      The kernel's queue keeps the clients
+//	new   opens the store, takes these sessions for its own: they are listed, counted and judged there. Serving, and accepts;
+//	      or failed
 //	old   closes its copies of the sockets, drains its sessions, and tells of each that ended
-//	new   tells of every revocation; the old one cuts what it matches
+//	new   tells which to cut, as they are revoked or expire
 //
-// Where the store is in Redis it is the node's folder that is given up, with all that this node has noted of it. Whoever dies, whenever: the flock of the data folder says who may accept. If the new one dies before it serves,
-// the old one takes the store again and serves on; if the old one dies after its offer, the new one gets the store.
+// Where the store is in Redis it is the node's folder that is given up, with all that this node has noted of it. Whoever dies,
+// whenever: the flock of the data folder says who may accept. If the new one dies before it serves, the old one takes the
+// store again and serves on; if the old one dies after its offer, the new one gets the store. If either dies later, the
+// sessions of the old one end.
 
 // note is one line of that.
 type note struct {
@@ -36,9 +41,11 @@ type note struct {
 	Keys    []string `json:"keys,omitempty"`    // offer: the server keys that records hang on
 	Error   string   `json:"error,omitempty"`   // failed
 
-	Revocation *authcore.Revocation `json:"revocation,omitempty"`
-	Session    session.ID           `json:"session,omitempty"` // ended
-	End        *authcore.End        `json:"end,omitempty"`
+	Open     *proxy.Open        `json:"open,omitempty"` // session
+	Standing *authcore.Standing `json:"standing,omitempty"`
+	Session  session.ID         `json:"session,omitempty"` // ended, cut
+	End      *authcore.End      `json:"end,omitempty"`
+	Cause    string             `json:"cause,omitempty"` // cut
 }
 
 const (
@@ -48,8 +55,9 @@ const (
 	sayReleased = "released"
 	sayServing  = "serving"
 	sayFailed   = "failed"
-	sayRevoked  = "revoked"
+	saySession  = "session"
 	sayEnded    = "ended"
+	sayCut      = "cut"
 )
 
 const (
@@ -100,12 +108,13 @@ func (v *conversation) hear(within time.Duration) (n note, err error) {
 	return n, json.Unmarshal(line, &n)
 }
 
-// want is hear for one word; failed is an error. Sessions that end before it comes are unknown to who hears of them.
+// want is hear for one word; failed is an error.
 func (v *conversation) want(say string) (note, error) {
 	n, err := v.hear(hearTime)
-	for err == nil && n.Say == sayEnded {
-		n, err = v.hear(hearTime)
-	}
+	return n.is(say, err)
+}
+
+func (n note) is(say string, err error) (note, error) {
 	switch {
 	case err != nil:
 		return n, fmt.Errorf("wait for %s: %w", say, err)

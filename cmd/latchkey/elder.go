@@ -7,17 +7,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"net"
 	"net/http"
 	"os"
-	"sync/atomic"
 	"syscall"
 	"time"
 
-	"latchkey/authcore"
 	"latchkey/authcore/secret"
-	"latchkey/authcore/session"
 	"latchkey/configs"
 )
 
@@ -26,8 +22,8 @@ import (
 // elder is the process that is taken over from.
 type elder struct {
 	conversation
-	gone bool        // it died before it could say that it gave the store up
-	late atomic.Bool // revocations were not followed when this process began
+	gone bool   // it died before it could say that it gave the store up
+	left []note // its sessions that live on
 }
 
 // callElder asks the process that serves for its sockets; nil: none serves.
@@ -130,7 +126,7 @@ func (e *elder) takeOver(cfg *configs.Config, p passed) (socks sockets, err erro
 func (e *elder) agree() error {
 	err := e.say(note{Say: sayReady})
 	if err == nil {
-		_, err = e.want(sayReleased)
+		err = e.takeSessions()
 	}
 	for _, end := range []error{io.EOF, syscall.ECONNRESET, syscall.EPIPE} {
 		if errors.Is(err, end) {
@@ -176,50 +172,5 @@ func (e *elder) failed(err error) {
 	if e != nil {
 		_ = e.say(note{Say: sayFailed, Error: err.Error()}) // or it is gone
 		e.close()
-	}
-}
-
-// attend takes what the elder tells of its sessions until it has drained.
-func (e *elder) attend(ctx context.Context, ended func(context.Context, session.ID, authcore.End)) {
-	defer context.AfterFunc(ctx, e.close)()
-	defer e.close()
-	for {
-		n, err := e.hear(0)
-		if err != nil {
-			return
-		}
-		if n.Say == sayEnded && n.End != nil {
-			ended(ctx, n.Session, *n.End)
-		}
-	}
-}
-
-// await waits until revocations are followed: from then on the elder hears of every one. A bus that cannot be reached must
-// not keep the doors closed; then the elder's sessions are doubted when it is there.
-func (e *elder) await(began <-chan struct{}) {
-	select {
-	case <-began:
-	case <-time.After(sayTime):
-		e.late.Store(true)
-	}
-}
-
-// telling passes revocations on to the elder, whose sessions nobody else can judge, and opens began at the first one: from
-// then on none is missed.
-func (e *elder) telling(began func(), all iter.Seq[authcore.Revocation]) iter.Seq[authcore.Revocation] {
-	return func(yield func(authcore.Revocation) bool) {
-		first := true
-		for r := range all {
-			if first {
-				began()
-			}
-			if e != nil && (!first || e.late.Load()) {
-				_ = e.say(note{Say: sayRevoked, Revocation: &r}) // unless it has drained and gone
-			}
-			first = false
-			if !yield(r) {
-				return
-			}
-		}
 	}
 }

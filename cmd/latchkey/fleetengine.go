@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
 	"latchkey/authcore/store"
 	"latchkey/authcore/store/redis"
@@ -16,13 +17,21 @@ type fleet struct {
 	*redis.Records
 	db   *redis.DB
 	lock io.Closer
+
+	closing sync.Once
+	closed  error
 }
 
 func (f *fleet) Ephemeral() store.Ephemeral { return f.db.Ephemeral() }
 func (f *fleet) Bus() store.Bus             { return f.db.Bus() }
 func (f *fleet) ID() string                 { return f.db.ID() }
 func (f *fleet) NodeID() string             { return f.db.NodeID() }
-func (f *fleet) Close() error               { return errors.Join(f.db.Close(), f.lock.Close()) }
+
+// Close gives the store and the folder back, once: after a hand-over the folder is another process's.
+func (f *fleet) Close() error {
+	f.closing.Do(func() { f.closed = errors.Join(f.db.Close(), f.lock.Close()) })
+	return f.closed
+}
 
 // openFleet takes this node's folder, goes the way to Redis and opens the store there. Only a restore opens what an
 // interrupted one left.

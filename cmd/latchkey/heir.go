@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"net"
 	"net/http"
 	"os"
@@ -140,24 +139,6 @@ func (h *house) startHeir() {
 			h.log.Error("the process that was to take over has ended", "error", err)
 		}
 	}()
-}
-
-// revocations are those that the heir tells of. When it is gone nobody can tell of any more: all are doubted.
-func (x *heir) revocations(ctx context.Context) iter.Seq[authcore.Revocation] {
-	return func(yield func(authcore.Revocation) bool) {
-		defer context.AfterFunc(ctx, x.close)()
-		for {
-			n, err := x.hear(0)
-			if err != nil {
-				yield(authcore.Revocation{Resync: true})
-				<-ctx.Done() // those who judge end with the revocations
-				return
-			}
-			if n.Say == sayRevoked && n.Revocation != nil && !yield(*n.Revocation) {
-				return
-			}
-		}
-	}
 }
 
 // desk is where the doors ask: the core, until the store is another process's. Then nobody signs in here any more, no session

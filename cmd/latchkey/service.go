@@ -12,7 +12,6 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
-	"latchkey/authcore"
 	"latchkey/proxy"
 )
 
@@ -33,6 +32,7 @@ type service struct {
 	front   *crew // the doors and the API
 	private *crew // the private listener, which tells of the drain
 	back    *crew // what live sessions need: those of DAV, probes
+	old     *crew // the sessions of the process before
 	store   *crew // the core, revocations, the control socket
 	heirs   chan bequest
 	failed  chan error
@@ -58,10 +58,17 @@ func (c *crew) end() {
 	c.wg.Wait()
 }
 
+// endBy lets them end by themselves until ctx does.
+func (c *crew) endBy(ctx context.Context) {
+	defer context.AfterFunc(ctx, c.stop)()
+	c.wg.Wait()
+	c.stop()
+}
+
 // run serves until ctx ends, then drains; or until another process serves at the same sockets. again: such a process failed
 // after this one had given the store up, and the caller is to build the house anew. Else the sockets are closed.
 func (h *house) run(ctx context.Context, w shift) (again bool, err error) {
-	s := &service{h: h, shift: w, front: newCrew(ctx), private: newCrew(ctx), back: newCrew(ctx), store: newCrew(ctx),
+	s := &service{h: h, shift: w, front: newCrew(ctx), private: newCrew(ctx), back: newCrew(ctx), old: newCrew(ctx), store: newCrew(ctx),
 		heirs: make(chan bequest), failed: make(chan error, len(w.socks))}
 	s.begin()
 	if err := s.open(); err != nil {
@@ -78,14 +85,11 @@ func (h *house) run(ctx context.Context, w shift) (again bool, err error) {
 // begin starts what the doors need.
 func (s *service) begin() {
 	h := s.h
-	s.store.add(func(ctx context.Context) { h.report("core", h.core.Run(ctx)) })
-	began := make(chan struct{})
-	s.store.add(func(ctx context.Context) {
-		h.live.Watch(ctx, h.core, s.elder.telling(func() { close(began) }, h.core.Revocations(ctx)))
-	})
 	if s.elder != nil {
-		s.elder.await(began)
+		s.old.add(h.adopt(s.elder).attend)
 	}
+	s.store.add(func(ctx context.Context) { h.report("core", h.core.Run(ctx)) })
+	s.store.add(func(ctx context.Context) { h.live.Watch(ctx, h.core, h.core.Revocations(ctx)) })
 	s.back.add(h.door.Run)
 	s.back.add(h.probe)
 }
@@ -108,9 +112,8 @@ func (s *service) open() error {
 	if err != nil {
 		return err
 	}
-	if s.elder != nil { // before anybody here can revoke what it must hear of
+	if s.elder != nil {
 		_ = s.elder.say(note{Say: sayServing}) // it may have died: then nobody waits for this
-		s.back.add(func(ctx context.Context) { s.elder.attend(ctx, h.core.Ended) })
 	}
 	s.command()
 	for name, ln := range accepting {
@@ -189,6 +192,7 @@ func (s *service) drain(ctx context.Context) {
 	}
 	s.front.end()
 	s.back.end()
+	s.old.endBy(ctx)
 }
 
 // let lets the heir serve, and says whether it does.
@@ -223,6 +227,7 @@ func (s *service) bequeath(parent context.Context, b bequest) (again bool, err e
 	h.server.Finish(ctx)
 	h.ebb.Settled(grace)
 	h.desk.heir.Store(b.heir)
+	_ = h.tellSessions(b.heir) // if it is gone, let finds it out
 	s.store.end()
 	err = h.db.Close()
 	again = err != nil || !s.let(parent, b.heir)
@@ -246,23 +251,18 @@ func (s *service) rested(again bool, err error, f func()) (bool, error) {
 	return again, err
 }
 
-// part drains the sessions of a process that has no store any more. What the heir revokes is cut.
+// part drains the sessions of a process that has no store any more. The heir says which to cut.
 func (s *service) part(ctx context.Context, b bequest) {
 	defer close(b.done)
 	h := s.h
 	h.log.Info("draining", "sessions", h.live.Len())
 	watch := newCrew(ctx)
-	watch.add(func(ctx context.Context) { h.live.Watch(ctx, strict{}, b.revocations(ctx)) })
+	watch.add(func(ctx context.Context) { b.hearCuts(ctx, h.live) })
 	s.drain(ctx)
 	s.private.end()
 	watch.end()
 	h.report("close", h.close())
 }
-
-// strict lets no session stand that is asked about.
-type strict struct{ proxy.Authenticator }
-
-func (strict) Stands(context.Context, authcore.Standing) (bool, error) { return false, nil }
 
 func (h *house) close() error {
 	h.relay.Close(proxy.ErrDrain)
