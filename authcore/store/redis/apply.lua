@@ -25,7 +25,7 @@ for i = 1, #KEYS - 7 do
     local h = redis.pcall('GETRANGE', KEYS[7 + i], 0, 28)
     local whole = type(h) == 'string' and #h == 29 and h:byte(1) == 1 and h:sub(2, 9) == h:sub(10, 17)
     if want ~= '' then
-      if h ~= '' and not whole then return {3, i} end
+      if not whole and (h ~= '' or redis.call('EXISTS', KEYS[7 + i]) == 1) then return {3, i} end
       if (h == '' and none or h:sub(2, 9)) ~= want then return {2, i} end
     end
     found[i] = whole and struct.unpack('>I8', h:sub(2, 9))

@@ -158,16 +158,20 @@ func (e *Ephemeral) Get(ctx context.Context, k store.Key) ([]byte, error) {
 		return nil, err
 	}
 	at := e.place(k)
-	get := goredis.NewStringCmd(ctx, "getrange", at.value, callBytes, -1)
-	there := goredis.NewIntCmd(ctx, "exists", at.value)
-	if err := e.db.do(ctx, at.group, false, there, get); err != nil {
+	get := goredis.NewStringCmd(ctx, "get", at.value)
+	if err := e.db.do(ctx, at.group, false, get); err != nil {
 		return nil, fmt.Errorf("get a value: %w", err)
 	}
-	if there.Val() == 0 && there.Err() == nil {
-		return nil, store.ErrNotFound
-	}
 	value, err := get.Bytes()
-	return value, replied(err)
+	switch {
+	case errors.Is(err, goredis.Nil):
+		return nil, store.ErrNotFound
+	case err != nil:
+		return nil, replied(err)
+	case len(value) < callBytes:
+		return nil, fmt.Errorf("%w: a value that was not put", store.ErrCorrupt)
+	}
+	return value[callBytes:], nil
 }
 
 // Take keeps store.Ephemeral.

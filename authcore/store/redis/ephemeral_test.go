@@ -92,6 +92,59 @@ func TestPeersLostAnswers(t *testing.T) {
 	}
 }
 
+// What is no value of ours is corrupt, and one that is gone is never read as an empty one.
+func TestPeersForeignValue(t *testing.T) {
+	s := redistest.Standalone(t)
+	db := mustOpen(t, Options{Mode: Standalone, Addresses: []string{s.Addr}})
+	e := db.Ephemeral()
+	for name, c := range map[string]struct {
+		args []any
+		want error
+	}{
+		"short": {[]any{"SET", e.place(ticket).value, "short"}, store.ErrCorrupt},
+		"list":  {[]any{"LPUSH", e.place(ticket).value, "a"}, store.ErrCorrupt},
+		"gone":  {nil, store.ErrNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.Must(t, "DEL", e.place(ticket).value)
+			if c.args != nil {
+				s.Must(t, c.args...)
+			}
+			if v, err := e.Get(t.Context(), ticket); !errors.Is(err, c.want) {
+				t.Errorf("got %q, %v, want %v", v, err, c.want)
+			}
+		})
+	}
+}
+
+// Values that come and go are read whole or not at all.
+func TestPeersReadWhileTaken(t *testing.T) {
+	e := mustOpen(t, servers[Standalone](t)).Ephemeral()
+	var running sync.WaitGroup
+	stop := make(chan struct{})
+	running.Go(func() {
+		defer close(stop)
+		for range 300 {
+			if err := e.Put(t.Context(), ticket, []byte("once"), time.Minute); err != nil {
+				t.Error(err)
+			}
+			if _, err := e.Take(t.Context(), ticket); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for range 64 {
+		running.Go(func() {
+			for !isClosed(stop) {
+				if v, err := e.Get(t.Context(), ticket); !errors.Is(err, store.ErrNotFound) && (err != nil || string(v) != "once") {
+					t.Errorf("got %q, %v, want it whole or store.ErrNotFound", v, err)
+				}
+			}
+		})
+	}
+	running.Wait()
+}
+
 // A Put that is repeated after its value was taken, or deleted, does not bring it back.
 func TestPeersPutRepeatedLate(t *testing.T) {
 	db := mustOpen(t, servers[Standalone](t))

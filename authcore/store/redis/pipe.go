@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"time"
@@ -112,7 +113,7 @@ func (db *DB) try(ctx context.Context, group int, write bool, cmds []goredis.Cmd
 			return unavailable(err)
 		}
 		if wait {
-			if !sleep(ctx, pause) {
+			if !sleep(ctx, pause/2+rand.N(pause)) {
 				return unavailable(err)
 			}
 			pause = min(2*pause, longestPause)
@@ -168,8 +169,8 @@ func isMoving(err error) bool { return strings.Contains(err.Error(), "non local 
 // follow passes over the commands that have their replies, and takes one that is asked for elsewhere (ASK, while a slot
 // moves) there. It answers the rest, from the first without a reply on, and that one's error.
 func (db *DB) follow(ctx context.Context, write bool, cmds []goredis.Cmder, err error) ([]goredis.Cmder, error) {
-	if errors.Is(err, errClosed) || errors.Is(err, errNotAcknowledged) || errors.Is(err, errNoOwner) || err != nil && ctx.Err() != nil {
-		return cmds, err
+	if err != nil { // none of them is acknowledged, whatever it was answered: all are sent again
+		return cmds, because(cmds, err)
 	}
 	for len(cmds) > 0 {
 		e := failure(cmds[0])
@@ -184,7 +185,19 @@ func (db *DB) follow(ctx context.Context, write bool, cmds []goredis.Cmder, err 
 		}
 		cmds = cmds[1:]
 	}
-	return nil, err
+	return nil, nil
+}
+
+// because is what a server said to one of cmds, if that is why err came to be.
+func because(cmds []goredis.Cmder, err error) error {
+	if errors.Is(err, errNotSent) {
+		for _, cmd := range cmds {
+			if e := failure(cmd); e != nil {
+				return e
+			}
+		}
+	}
+	return err
 }
 
 // failure answers why a command has no reply that its caller could use.
