@@ -108,19 +108,9 @@ func (c *Core) updateMember(ctx context.Context, a Actor, t *target, ch MemberCh
 		}
 		next = texts(names)
 	}
-	if ch.Role != nil && *ch.Role != member.RoleAdministrator {
-		others, err := c.notLast(ctx, a, *t)
-		if err != nil {
-			return err
-		}
-		addresses = append(addresses, others...)
-		if t.person.Member.Role == member.RoleAdministrator {
-			tokens, err := c.withoutTokens(ctx, t.domain(), t.person.ID)
-			if err != nil {
-				return err
-			}
-			addresses = append(addresses, tokens...) // they would be good again if he ever got the role again
-		}
+	roles, err := c.roleOps(ctx, a, *t, ch)
+	if err != nil {
+		return err
 	}
 	told, err := c.takeContacts(a, *t, &ch)
 	if err != nil {
@@ -155,7 +145,21 @@ func (c *Core) updateMember(ctx context.Context, a Actor, t *target, ch MemberCh
 			m.ClosedDoors = *ch.ClosedDoors
 		}
 		return asInvalid(memberMistakes(*m))
-	}, append(addresses, told...)...)
+	}, slices.Concat(addresses, roles, told)...)
+}
+
+// roleOps is what goes with taking the administrator's role away: another one must stay, and tokens end, for they would be
+// good again if the member ever got the role again.
+func (c *Core) roleOps(ctx context.Context, a Actor, t target, ch MemberChange) ([]store.Op, error) {
+	if ch.Role == nil || *ch.Role == member.RoleAdministrator {
+		return nil, nil
+	}
+	ops, err := c.notLast(ctx, a, t)
+	if err != nil || t.person.Member.Role != member.RoleAdministrator {
+		return ops, err
+	}
+	tokens, err := c.withoutTokens(ctx, t.domain(), t.person.ID)
+	return append(ops, tokens...), err
 }
 
 func asInvalid(m []policy.Mistake) error {
