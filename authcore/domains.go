@@ -332,6 +332,19 @@ func (c *Core) RecordKeys(ctx context.Context, a Actor, word, ids string) error 
 	return nil
 }
 
+// maxMissing bounds what an entry says of a rollback.
+const maxMissing = 1 << 10
+
+// RecordRollback puts into the installation's audit that the nodes go on with a store that lost what they missed.
+func (c *Core) RecordRollback(ctx context.Context, a Actor, missing string) error {
+	e := c.entry(a, target{}, audit.RollbackAccept)
+	e.Door, e.Target, e.Detail = "", "store", missing[:min(len(missing), maxMissing)]
+	if _, err := c.records.Apply(ctx, member.Root, audit.Op(e)); err != nil {
+		return broken("record that a rollback was accepted", err)
+	}
+	return nil
+}
+
 // Audit answers a domain's entries, newest first, and where to go on.
 func (c *Core) Audit(ctx context.Context, a Actor, name string, f audit.Filter, after string, limit int) ([]audit.Entry, string, error) {
 	t, err := c.domainFor(ctx, a, name, readDomain)

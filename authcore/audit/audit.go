@@ -76,6 +76,7 @@ const (
 	AddressForgotten  Action = "address_forgotten"
 	BrowserTrust      Action = "browser_trust"
 	KeysRotate        Action = "keys_rotate"
+	RollbackAccept    Action = "rollback_accept" // detail: what nodes missed
 	MessageGiveUp     Action = "message_give_up" // reason: its kind, detail: the channel
 )
 

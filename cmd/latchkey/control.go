@@ -56,6 +56,7 @@ func storeWorks() []storeWork {
 		{"backup", backupWork},
 		{"keys", keysWork},
 		{"doctor", doctorWork},
+		{"rollback", rollbackWork},
 	}
 }
 

@@ -21,16 +21,25 @@ import (
 func doctorCommand(ctx context.Context, p program, args []string) error {
 	var c upstream.Checkup
 	var passwordFile, mail, sms string
+	var accept, sure bool
 	cfg, _, err := p.load("doctor", args, func(f *flag.FlagSet) {
 		f.StringVar(&c.Address, "member", "", "`address` of a member who exists at every upstream, to be signed in there")
 		f.StringVar(&c.ID, "member-id", "", "his `id`, for upstreams that know members by it")
 		f.StringVar(&c.Outside, "outside", "", "`recipient` of another domain for a RCPT that is taken back; nothing is sent")
 		f.StringVar(&passwordFile, "password-file", "", "`file` whose first line is his account password, for upstreams with sign_in passthrough")
 		f.StringVar(&mail, "mail-to", "", "`address` that a test message is sent to by e-mail")
+		f.BoolVar(&accept, "accept-rollback", false, "of a fleet: tell what the store has lost, and go on without it after you have typed that you want it")
+		f.BoolVar(&sure, "yes", false, "with -accept-rollback: do not ask")
 		f.StringVar(&sms, "sms-to", "", "`number`, like +819012345678, that a test message is sent to")
 	})
 	if err != nil {
 		return err
+	}
+	if accept {
+		return acceptRollback(ctx, p, cfg, sure)
+	}
+	if sure {
+		return misused("-yes goes with -accept-rollback")
 	}
 	if c.Password, err = (configs.Upstream{SecretFile: passwordFile}).Secret(); err != nil {
 		return err

@@ -61,11 +61,44 @@ func doctorWork(ctx context.Context, w works, _ []string, _ io.Reader, out io.Wr
 	if !w.cfg.Fleet() {
 		return nil
 	}
+	f.durability(w)
 	f.clock(ctx, w)
 	f.roundTrip(ctx, w)
 	f.nodes(ctx, w)
 	f.sameKeys(ctx, w)
 	return nil
+}
+
+// durability tells what the servers may lose, and have lost.
+func (f findings) durability(w works) {
+	e, ok := w.db.(mayRollBack)
+	if !ok {
+		return
+	}
+	d := e.State().Durability
+	for _, a := range d.RolledBack {
+		f.say("error", "what was acknowledged is lost: %v; latchkey doctor -accept-rollback says more, and lets all nodes go on", a)
+	}
+	level, why := "error", ""
+	if w.cfg.Store.Redis.AllowLossy {
+		level, why = "warning", " (store.redis.allow_lossy is true)"
+	}
+	for _, text := range d.Lossy {
+		f.say(level, "it may lose what it acknowledged%s: %s", why, text)
+	}
+	for _, text := range d.Windows {
+		f.say("warning", "%s", text)
+	}
+	for _, text := range d.Failing {
+		f.say("error", "a server could not be looked at: %s", text)
+	}
+	if d.Unwritten != nil {
+		f.say("error", "this node cannot write down what it has seen of the store, and after a crash would not notice a rollback; look at the disk of %s: %v", w.cfg.Data, d.Unwritten)
+	}
+	if len(d.RolledBack)+len(d.Lossy)+len(d.Windows)+len(d.Failing) == 0 {
+		f.say("ok", "nothing that was acknowledged can be lost by one server: a write is on its disk, and on %s, first", count(w.cfg.Store.Redis.Replicas, "replica"))
+	}
+	f.say("ok", "WAITAOF (a Redis from 7.2 on) is %s", d.WaitAOF)
 }
 
 // clock compares this node's clock with Redis's, as well as the way there allows.

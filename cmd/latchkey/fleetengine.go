@@ -27,6 +27,12 @@ func (f *fleet) Bus() store.Bus             { return f.db.Bus() }
 func (f *fleet) ID() string                 { return f.db.ID() }
 func (f *fleet) NodeID() string             { return f.db.NodeID() }
 
+// State is what the store tells of itself.
+func (f *fleet) State() redis.State { return f.db.State() }
+
+// AcceptRollback gives all nodes the leave to go on with what is there.
+func (f *fleet) AcceptRollback(ctx context.Context) error { return f.db.AcceptRollback(ctx) }
+
 // Close gives the store and the folder back, once: after a hand-over the folder is another process's.
 func (f *fleet) Close() error {
 	f.closing.Do(func() { f.closed = errors.Join(f.db.Close(), f.lock.Close()) })
@@ -62,6 +68,8 @@ func mendFleet(err error, cfg *configs.Config) error {
 		return err
 	case errors.Is(err, redis.ErrHalfRestored):
 		return cfg.At("store.redis.prefix", "%v: latchkey restore -config %s BACKUP", err, cfg.Path())
+	case errors.Is(err, redis.ErrLossy):
+		return cfg.At("store.redis.allow_lossy", "is false, and %v. With true it is used all the same, and may lose new passwords and suspensions that were acknowledged", err)
 	default:
 		return cfg.At("store.redis", "%v", err)
 	}

@@ -112,7 +112,7 @@ func (h *house) openStore(ctx context.Context, cfg *configs.Config, out waysOut)
 		return mendStore(err, cfg)
 	}
 	if h.keys, err = h.ownKeys(ctx, cfg); err != nil {
-		return errors.Join(err, h.db.Close())
+		return errors.Join(mendRollback(err, cfg), h.db.Close())
 	}
 	h.signer = &oidc.Signer{Keys: h.keys, Issuer: cfg.Tokens.Issuer, Now: time.Now}
 	party, err := partyOf(cfg)

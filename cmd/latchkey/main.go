@@ -32,7 +32,7 @@ func commands() []command {
 		{"serve", "-config FILE [-takeover]", "run the doors and the API", serveCommand},
 		{"demo", "[-data DIR] [-ports auto] [-describe FILE] [-hold DURATION] [-log LEVEL]", "run everything on loopback with people in every state", demoCommand},
 		{"check", "-config FILE", "name every mistake in a configuration", checkCommand},
-		{"doctor", "-config FILE [-member ADDRESS] [-password-file FILE]", "try every upstream and say what to mend", doctorCommand},
+		{"doctor", "-config FILE [-member ADDRESS] [-password-file FILE] [-accept-rollback]", "try every upstream and say what to mend", doctorCommand},
 		{"operator", "create|reset -config FILE ADDRESS", "make an operator; let one in who is locked out", operatorCommand},
 		{"import", "-config FILE -domain NAME [-format csv|jsonl|passwd] [-dry-run] FILE", "make many members", importCommand},
 		{"backup", "-config FILE [-out FILE] [-with-keys FILE] [-passphrase-file FILE]", "write a backup of a running or stopped server", backupCommand},
