@@ -43,6 +43,7 @@ type Leg struct {
 	Facts    Facts
 	// AuthenticatesOnlyDoor: this upstream may offer UNAUTHENTICATE, for it authenticates none but the door.
 	AuthenticatesOnlyDoor bool
+	Came                  func(err error) // told once how the sign-in went, unless it was given up from here; may be nil
 }
 
 // Way is how a member is signed in at an upstream.

@@ -93,10 +93,21 @@ func (s *signIn) reach(parent context.Context) error {
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
+	if leg.Came != nil && (context.Cause(ctx) == nil || err != nil && errors.Is(context.Cause(ctx), errTooSlow)) {
+		leg.Came(whatCame(ctx, err))
+	}
 	if err != nil {
 		return s.unreached(ctx, "sign_in", err)
 	}
 	return nil
+}
+
+// whatCame is how a sign-in went for the upstream: whatever a connection says that was closed for its slowness, it was silent.
+func whatCame(ctx context.Context, err error) error {
+	if err != nil && context.Cause(ctx) != nil {
+		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+	}
+	return err
 }
 
 // unreached says whose fault it was that the upstream was not reached: a cut or a drain counts against nobody.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -81,7 +82,9 @@ func TestUpstreamFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				var came error
 				s := newStage(t, func(s *stage) {
+					s.dialer.Leg = func(l *proxy.Leg) { l.Came = func(err error) { came = err } }
 					s.dialer.Upstream = tt.upstream
 					if tt.dial != nil {
 						s.dialer.OnDial = func(ctx context.Context, _ authcore.Upstream, _ authcore.ConnInfo) error { return tt.dial(ctx) }
@@ -94,6 +97,10 @@ func TestUpstreamFails(t *testing.T) {
 				c.expectClosed()
 				if end, want := s.ended(1), (authcore.End{Cause: "unavailable"}); end != want {
 					t.Errorf("End: got %+v, want %+v", end, want)
+				}
+				silent := errors.Is(came, context.DeadlineExceeded) || errors.Is(came, os.ErrDeadlineExceeded)
+				if want := strings.Contains(name, "silent") || strings.Contains(name, "drips") || strings.Contains(name, "never"); silent != want {
+					t.Errorf("the dialer hears of it: %v, want silence: %v", came, want)
 				}
 				s.dialer.Wait() // its connection was closed
 				if n := s.live.Len(); n != 0 {

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
+	"time"
 
 	"latchkey/policy/admin"
 	"latchkey/policy/api"
@@ -18,6 +21,7 @@ func (h *house) opsHandler() http.Handler {
 		Ready: []ops.Check{
 			{Name: "records", Check: h.storeReads},
 			{Name: "upstreams", Check: h.anyUpstreamWell},
+			{Name: "upstream addresses", Check: h.addressesWell, Warns: true},
 			{Name: "spool", Check: h.spoolHasRoom, Warns: true},
 		},
 		Upstreams: func(context.Context) any { return h.snapshot().pool.Health() },
@@ -45,4 +49,24 @@ func (h *house) anyUpstreamWell(context.Context) error {
 		return errors.New("no upstream is well")
 	}
 	return nil
+}
+
+// addressesWell names what is down while others stand in for it.
+func (h *house) addressesWell(context.Context) error {
+	var down []string
+	for _, u := range h.snapshot().pool.Health() {
+		for _, a := range u.Addresses {
+			if !a.Well {
+				down = append(down, fmt.Sprintf("%s of upstream %s since %s", a.Address, u.Upstream, a.Since.UTC().Format(time.RFC3339)))
+			}
+		}
+	}
+	if len(down) == 0 {
+		return nil
+	}
+	more := ""
+	if n := len(down) - 5; n > 0 {
+		down, more = down[:5], fmt.Sprintf(", and %d more", n)
+	}
+	return &ops.Trouble{Sentence: "Not well: " + strings.Join(down, ", ") + more + ". /upstreams says why."}
 }

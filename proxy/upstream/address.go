@@ -25,6 +25,11 @@ const (
 	reviveEvery = time.Second
 	// trialEvery is how often a client may try a dead address that nobody asks.
 	trialEvery = 5 * time.Second
+	// hungFor is how long nobody is led to an address that accepts and then says nothing; then one client may try, unless
+	// probes have found that it still is so.
+	hungFor = 10 * time.Second
+	// hungAfter members who waited in vain, with nobody let in between, make it so: one alone may have a mailbox that is stuck.
+	hungAfter = 3
 )
 
 // address is one of an upstream's and how it is.
@@ -35,7 +40,9 @@ type address struct {
 	down    bool      // nobody is led there; guarded by mu
 	ill     bool      // a probe failed: others are tried first; guarded by mu
 	since   time.Time // of down, ill or well; zero: it was always well; guarded by mu
-	trial   time.Time // when a client may try it though it is down; guarded by mu
+	trial   time.Time // when a client may try it though it is down or hung; guarded by mu
+	hung    bool      // it accepts, and nobody is let in; guarded by mu
+	waited  []string  // members who waited in vain since somebody was let in, hungAfter at most; guarded by mu
 	problem string    // guarded by mu
 }
 
@@ -73,6 +80,11 @@ func (a *address) rank(member string, now time.Time) rank {
 	case a.down:
 		a.trial = now.Add(trialEvery)
 		return sick
+	case a.hung && now.Before(a.trial):
+		return unranked
+	case a.hung:
+		a.trial = now.Add(hungFor)
+		return first
 	case a.ill:
 		return sick
 	case a.since.IsZero() || member == "":
@@ -131,11 +143,50 @@ func (a *address) connected(now time.Time) bool {
 	return was
 }
 
-// probed remembers what a whole probe said.
-func (a *address) probed(err error, now time.Time) {
+// unanswered remembers that a member waited in vain, or was hung up on, before the server said whether he may come in; true:
+// from now on nobody is led there. A refusal is an answer.
+func (a *address) unanswered(member string, err error, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.down {
+	if a.hung {
+		a.trial = now.Add(hungFor)
+		return false
+	}
+	if !slices.Contains(a.waited, member) {
+		a.waited = append(a.waited, member)
+	}
+	if len(a.waited) < hungAfter {
+		return false
+	}
+	a.hung, a.since, a.trial, a.problem = true, now, now.Add(hungFor), "it accepts, and then: "+err.Error()
+	return true
+}
+
+// answered remembers that somebody was let in; true: that was not so before.
+func (a *address) answered(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	was := a.hung
+	a.waited = nil
+	if was {
+		a.hung, a.since, a.problem = false, now, ""
+	}
+	return was
+}
+
+// probed remembers what a whole probe said. signedIn: it went as far as clients do.
+func (a *address) probed(err error, signedIn bool, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.down:
+		return
+	case a.hung && err != nil:
+		a.trial = now.Add(hungFor)
+		return
+	case a.hung && signedIn:
+		a.hung, a.waited, a.since = false, nil, now
+	case a.hung:
 		return
 	}
 	if ill := err != nil; ill != a.ill {
@@ -153,6 +204,12 @@ func (a *address) isDown() bool {
 	return a.down
 }
 
+func (a *address) isHung() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.hung
+}
+
 // AddressHealth is how one address is.
 type AddressHealth struct {
 	Address string    `json:"address"`
@@ -164,7 +221,7 @@ type AddressHealth struct {
 func (a *address) health() AddressHealth {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return AddressHealth{Address: a.at, Well: !a.down && !a.ill, Since: a.since, Problem: a.problem}
+	return AddressHealth{Address: a.at, Well: !a.down && !a.ill && !a.hung, Since: a.since, Problem: a.problem}
 }
 
 // errDown: every address is known to be dead, and it is not yet time to try again.
@@ -193,8 +250,11 @@ func blameless(err error) bool {
 func (p *Pool) revive(ctx context.Context, s *server) {
 	for ctx.Err() == nil {
 		for _, a := range s.addresses {
-			if a.isDown() {
+			switch {
+			case a.isDown():
 				p.knock(ctx, s, a)
+			case a.isHung():
+				p.listen(ctx, s, a)
 			}
 		}
 		select {
@@ -208,6 +268,20 @@ func (p *Pool) knock(ctx context.Context, s *server, a *address) {
 	conn, err := s.connectOne(ctx, a, 1)
 	if err == nil {
 		_ = conn.Close() // nothing was said
+		p.o.Log.Info("upstream address is back", "upstream", s.Name, "address", a.at)
+	}
+}
+
+// listen asks an address that said nothing whether it speaks again.
+func (p *Pool) listen(ctx context.Context, s *server, a *address) {
+	bounded, cancel := context.WithTimeout(ctx, p.o.SignInTimeout)
+	defer cancel()
+	as := s.probeUser()
+	_, err := p.look(bounded, p.only(s, a), as)
+	if ctx.Err() != nil {
+		return
+	}
+	if a.probed(err, as != nil, time.Now()); !a.isHung() {
 		p.o.Log.Info("upstream address is back", "upstream", s.Name, "address", a.at)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -81,7 +82,7 @@ func TestChooseAsksTheDeadSeldom(t *testing.T) {
 // A sick address is for those who have no other.
 func TestChooseTriesTheSickLast(t *testing.T) {
 	all := addresses([]string{"a:143", "b:143"})
-	all[0].probed(errors.New("greeting"), time.Now())
+	all[0].probed(errors.New("greeting"), false, time.Now())
 	for i := range 20 {
 		if got := choose(all, fmt.Sprint(i), time.Now()); len(got) != 2 || got[0].at != "b:143" {
 			t.Fatalf("member %d: %s first of %d", i, got[0].at, len(got))
@@ -194,5 +195,88 @@ func TestDialFailsOverAndBack(t *testing.T) {
 	a.mu.Unlock()
 	if got := heard(); got != "* OK a" {
 		t.Errorf("when a is back: %q", got)
+	}
+}
+
+// An address that accepts and lets nobody in is left alone after three members, not after one; then one client at a time
+// tries it, and who is let in brings it back.
+func TestHungAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := addresses([]string{"a:143", "b:143"})
+		a, silence := all[0], os.ErrDeadlineExceeded
+		mine := func() (n int) {
+			for i := range 100 {
+				if choose(all, fmt.Sprint("m", i), time.Now())[0] == a {
+					n++
+				}
+			}
+			return n
+		}
+		belong := mine()
+		for range 2 * hungAfter {
+			a.unanswered("one and the same", silence, time.Now())
+		}
+		if got := mine(); got != belong {
+			t.Errorf("one member waits in vain: %d of %d are led there", got, belong)
+		}
+		a.unanswered("another", silence, time.Now())
+		a.answered(time.Now())
+		a.unanswered("a third", silence, time.Now())
+		a.unanswered("a fourth", silence, time.Now())
+		if a.isHung() {
+			t.Error("somebody was let in between, and it is taken for hung")
+		}
+		a.unanswered("a fifth", silence, time.Now())
+		if got, h := mine(), a.health(); got != 0 || h.Well || h.Problem == "" {
+			t.Errorf("%d are led to it, health %+v", got, h)
+		}
+		if a.connected(time.Now()); !a.isHung() {
+			t.Error("that it accepts brings it back")
+		}
+		time.Sleep(hungFor)
+		if got := mine(); got > 1 {
+			t.Errorf("after a while %d try it, want one at most", got)
+		}
+		time.Sleep(hungFor)
+		if a.probed(silence, true, time.Now()); mine() != 0 {
+			t.Error("a client tries it though a probe finds it hung")
+		}
+		if a.probed(nil, false, time.Now()); !a.isHung() {
+			t.Error("a probe that signs nobody in brings it back")
+		}
+		a.answered(time.Now())
+		time.Sleep(ramp)
+		if got := mine(); got != belong {
+			t.Errorf("%d of %d are back", got, belong)
+		}
+	})
+}
+
+// A server that greets nobody costs three members their time, and the others go elsewhere; refusals count for nothing.
+func TestDialLeavesTheHungAlone(t *testing.T) {
+	quiet := (&fake{answer: func(string, map[string]string) string { return "" }}).start(t)
+	well := imapServer("IMAP4rev1", "").start(t)
+	p := pool(t, Server{Name: "mail", Protocol: IMAP, Addresses: []string{quiet, well}})
+	at := p.servers["mail"].addresses[0]
+	var mine []string
+	for i := 0; len(mine) < 2*hungAfter; i++ {
+		if m := fmt.Sprintf("m%d@new.example", i); choose(p.servers["mail"].addresses, m, time.Now())[0] == at {
+			mine = append(mine, m)
+		}
+	}
+	for i, m := range mine {
+		leg, err := p.Dial(t.Context(), authcore.Upstream{Name: "mail", User: m}, someone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := leg.RemoteAddr().String(); (got == quiet) != (i < hungAfter) {
+			t.Errorf("member %d is led to %s", i, got)
+		}
+		leg.Came(errors.New("NO [AUTHENTICATIONFAILED]"))
+		leg.Came(fmt.Errorf("greeting: %w", os.ErrDeadlineExceeded))
+		_ = leg.Close()
+	}
+	if !at.isHung() {
+		t.Error("it is not taken for hung")
 	}
 }

@@ -53,7 +53,7 @@ type call struct {
 
 // call dials s for a probe and puts TLS under it where that comes first. hangUp must follow. ctx has a deadline.
 func (s *server) call(ctx context.Context) (*call, error) {
-	conn, err := s.connectTo(ctx, s.addresses, authcore.ConnInfo{}) // a dead one too: it is asked
+	conn, _, err := s.connectTo(ctx, s.addresses, authcore.ConnInfo{}) // a dead one too: it is asked
 	if err != nil {
 		return nil, err
 	}

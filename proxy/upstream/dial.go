@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"latchkey/authcore"
@@ -26,7 +29,7 @@ func (p *Pool) Dial(ctx context.Context, u authcore.Upstream, c authcore.ConnInf
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.o.SignInTimeout)
 	defer cancel()
-	conn, err := s.connect(ctx, u.User, c)
+	conn, at, err := s.connect(ctx, u.User, c)
 	if err != nil {
 		return nil, err
 	}
@@ -35,10 +38,34 @@ func (p *Pool) Dial(ctx context.Context, u authcore.Upstream, c authcore.ConnInf
 	if s.TLS.Mode == TLSOn {
 		if err := w.ClientTLS(ctx, s.tls, p.o.SignInTimeout); err != nil {
 			_ = w.Close()
+			s.came(at, u.User, err)
 			return nil, s.fail(StepTLS, err)
 		}
 	}
-	return s.leg(w, signIn, c), nil
+	leg := s.leg(w, signIn, c)
+	leg.Came = func(err error) { s.came(at, u.User, err) }
+	return leg, nil
+}
+
+// came notes how a sign-in of a member went at an address. Only silence counts against it, and hanging up before an answer.
+func (s *server) came(a *address, member string, err error) {
+	switch {
+	case err == nil:
+		if a.answered(time.Now()) {
+			s.log.Info("upstream address is back", "upstream", s.Name, "address", a.at)
+		}
+	case unheard(err) && a.unanswered(member, err, time.Now()):
+		s.log.Error("upstream address accepts and does not answer", "upstream", s.Name, "address", a.at, "err", err)
+	}
+}
+
+func unheard(err error) bool {
+	for _, e := range []error{os.ErrDeadlineExceeded, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *server) leg(w *wire.Conn, signIn proxy.SignIn, c authcore.ConnInfo) *proxy.Leg {
@@ -58,42 +85,42 @@ func (s *server) leg(w *wire.Conn, signIn proxy.SignIn, c authcore.ConnInfo) *pr
 }
 
 // connect reaches the member's address, or another, and tells it of the client if PROXY protocol is the way of that.
-func (s *server) connect(ctx context.Context, member string, c authcore.ConnInfo) (net.Conn, error) {
+func (s *server) connect(ctx context.Context, member string, c authcore.ConnInfo) (net.Conn, *address, error) {
 	return s.connectTo(ctx, choose(s.addresses, member, time.Now()), c)
 }
 
-func (s *server) connectTo(ctx context.Context, order []*address, c authcore.ConnInfo) (net.Conn, error) {
-	conn, err := s.connectAny(ctx, order)
+func (s *server) connectTo(ctx context.Context, order []*address, c authcore.ConnInfo) (net.Conn, *address, error) {
+	conn, at, err := s.connectAny(ctx, order)
 	if err != nil {
-		return nil, s.fail(StepConnect, err)
+		return nil, nil, s.fail(StepConnect, err)
 	}
 	if s.Facts != FactsProxy {
-		return conn, nil
+		return conn, at, nil
 	}
 	if err := sendProxyHeader(ctx, conn, c); err != nil {
 		_ = conn.Close()
-		return nil, s.fail(StepProxyHeader, err)
+		return nil, nil, s.fail(StepProxyHeader, err)
 	}
-	return conn, nil
+	return conn, at, nil
 }
 
 // connectAny tries the addresses in turn, each for its share of the time that is left.
-func (s *server) connectAny(ctx context.Context, order []*address) (net.Conn, error) {
+func (s *server) connectAny(ctx context.Context, order []*address) (net.Conn, *address, error) {
 	if len(order) == 0 {
-		return nil, s.downError()
+		return nil, nil, s.downError()
 	}
 	var failed []error
 	for i, a := range order {
 		conn, err := s.connectOne(ctx, a, len(order)-i)
 		if err == nil {
-			return conn, nil
+			return conn, a, nil
 		}
 		failed = append(failed, err)
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return nil, errors.Join(failed...)
+	return nil, nil, errors.Join(failed...)
 }
 
 // connectOne leaves time for the addresses that may have to be tried after this one; left counts it too. What it finds is

@@ -98,13 +98,15 @@ func (h *HTTP) closeIdle() {
 // connectFrom reaches a, or the others when it is dead: the request's body can be sent once.
 func (s *server) connectFrom(ctx context.Context, a *address) (net.Conn, error) {
 	if s.probing {
-		return s.connectTo(ctx, s.addresses, authcore.ConnInfo{})
+		conn, _, err := s.connectTo(ctx, s.addresses, authcore.ConnInfo{})
+		return conn, err
 	}
 	order := choose(s.addresses, "", time.Now())
 	if i := slices.Index(order, a); i > 0 {
 		order = append([]*address{a}, slices.Delete(order, i, i+1)...)
 	}
-	return s.connectTo(ctx, order, authcore.ConnInfo{})
+	conn, _, err := s.connectTo(ctx, order, authcore.ConnInfo{})
+	return conn, err
 }
 
 func (s *server) newTransport(cfg *tls.Config, a *address) *http.Transport {

@@ -59,7 +59,7 @@ func (p *Pool) lookAll(ctx context.Context, s *server) (Report, error) {
 	all.Wait()
 	for i, a := range s.addresses {
 		if errs[i] == nil || !errors.Is(ctx.Err(), context.Canceled) {
-			a.probed(errs[i], time.Now())
+			a.probed(errs[i], s.ProbeUser != "", time.Now())
 		}
 	}
 	if i := slices.Index(errs, nil); i >= 0 {
