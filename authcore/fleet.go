@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -292,86 +290,6 @@ func (c *Core) lost(ctx context.Context) (lost bool, err error) {
 		c.fleet.mu.Unlock()
 	}
 	return lost, err
-}
-
-// tellSeats tells the sessions whose seats were told longer than every ago, at a bounded rate.
-func (c *Core) tellSeats(ctx context.Context, every time.Duration) {
-	for chunk := range slices.Chunk(c.doors.Told(every, every == 0), tellBatch) {
-		each(tellers, chunk, func(id session.ID) { c.tellSeat(ctx, id) })
-		if len(chunk) == tellBatch {
-			pauseFor(ctx, tellPause)
-		}
-	}
-}
-
-// tellSeat tells one again. What fails is told at the next heartbeat.
-func (c *Core) tellSeat(ctx context.Context, id session.ID) {
-	ctx, cancel := context.WithTimeout(ctx, beatFor)
-	defer cancel()
-	d, ok := c.doors.Get(id)
-	if !ok {
-		return
-	}
-	if _, err := c.o.Ephemeral.Add(ctx, session.SeatsKey(d.Domain, d.Member, d.Door), session.SeatOf(c.fleet.process, d), session.SeatFor); err != nil {
-		c.doors.Untell(id)
-		c.fleet.sweepSoon()
-		return
-	}
-	if c.doors.Tell(id, 0); !c.doors.Has(id) { // it ended meanwhile
-		c.giveBack(ctx, d)
-	}
-}
-
-func (f *fleet) sweepSoon() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.swept = time.Time{}
-}
-
-// giveBack takes the seat of a session off, wherever it is. One that cannot be taken off is owed.
-func (c *Core) giveBack(ctx context.Context, d session.Door) {
-	if !c.told() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), beatFor)
-	defer cancel()
-	k, text := session.SeatsKey(d.Domain, d.Member, d.Door), session.SeatOf(c.fleet.process, d)
-	if err := c.o.Ephemeral.Remove(ctx, k, text); err != nil {
-		c.fleet.owe(k, owedSeat{text, c.now().Add(session.SeatFor)})
-	}
-}
-
-func (f *fleet) owe(k store.Key, s owedSeat) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.owes < maxOwed {
-		f.owed[k] = append(f.owed[k], s)
-		f.owes++
-	}
-}
-
-// payOwed gives back what could not be given back before.
-func (c *Core) payOwed(ctx context.Context) {
-	f := c.fleet
-	f.mu.Lock()
-	owed := f.owed
-	f.owed, f.owes = map[store.Key][]owedSeat{}, 0
-	f.mu.Unlock()
-	each(tellers, slices.Collect(maps.Keys(owed)), func(k store.Key) {
-		for _, s := range owed[k] {
-			if err := c.o.Ephemeral.Remove(ctx, k, s.text); err != nil && c.now().Before(s.until) {
-				f.owe(k, s)
-			}
-		}
-	})
-}
-
-// endHere takes a session out of the registry of this process and gives its seat back.
-func (c *Core) endHere(ctx context.Context, id session.ID) {
-	c.outage.left(id)
-	if d, ok := c.doors.End(id); ok {
-		c.giveBack(ctx, d)
-	}
 }
 
 // each calls f for every item, at most n at the same time, and waits for all.

@@ -19,6 +19,7 @@ type forgetful struct {
 	make        func() *memory.Ephemeral
 	seats       atomic.Int64 // commands about seats
 	unavailable atomic.Bool
+	onAdd       func(store.Key) // before a seat is added
 }
 
 func (f *forgetful) count(k store.Key) error {
@@ -44,6 +45,7 @@ type fleetOf struct {
 	*stage
 	nodes []*authcore.Core // the stage's own is the first
 	ends  []func()         // has a node die without a word
+	away  []*atomic.Bool   // by a node, set: it reaches no Ephemeral, or is stopped
 	lossy *forgetful
 }
 
@@ -59,7 +61,7 @@ func newFleet(t testing.TB, n int, change func(*authcore.Options)) *fleetOf {
 		}
 	})
 	f.nodes = []*authcore.Core{f.Core.Core}
-	f.ends = []func(){func() {}}
+	f.ends, f.away = []func(){func() {}}, []*atomic.Bool{{}}
 	for i := 1; i < n; i++ {
 		f.add(t, nil)
 	}
@@ -82,7 +84,7 @@ func (f *fleetOf) add(t testing.TB, change func(*authcore.Options)) *authcore.Co
 	done := make(chan struct{})
 	go func() { defer close(done); _ = c.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	f.nodes = append(f.nodes, c)
+	f.nodes, f.away = append(f.nodes, c), append(f.away, &mute.dead)
 	f.ends = append(f.ends, func() { mute.dead.Store(true); cancel(); <-done })
 	return c
 }
@@ -96,6 +98,9 @@ type mutable struct {
 func (f *forgetful) Add(ctx context.Context, k store.Key, member string, window time.Duration) (int64, error) {
 	if err := f.count(k); err != nil {
 		return 0, err
+	}
+	if f.onAdd != nil && strings.HasPrefix(k.Name, "seats/") {
+		f.onAdd(k)
 	}
 	return f.Load().Add(ctx, k, member, window)
 }

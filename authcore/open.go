@@ -83,6 +83,10 @@ func (c *Core) begins(ctx context.Context, t *trial, d Decision, opened session.
 	if !room {
 		return session.ErrTooMany
 	}
+	if !c.doors.Has(opened.ID) { // somebody ended it before it had its seat, which nobody else gives back
+		c.giveBack(ctx, opened)
+		return session.ErrEnded
+	}
 	return c.recordAllow(ctx, t, d)
 }
 

@@ -60,39 +60,57 @@ func (c *Core) sitAgain(ctx context.Context, id session.ID) {
 func (c *Core) findRoom(ctx context.Context, d session.Door, k store.Key, mine string) (bool, error) {
 	for range roomTries {
 		seats, gone, err := c.seats(ctx, k, mine)
+		if err == nil {
+			err = c.takeOff(ctx, k, gone)
+		}
 		if err != nil {
 			return false, err
 		}
-		for _, text := range gone {
-			if err := c.o.Ephemeral.Remove(ctx, k, text); err != nil {
-				return false, err
-			}
-		}
 		at := slices.Index(seats, mine)
-		switch older := len(seats) - 1 - at; {
-		case len(seats) <= c.doors.Limit() && len(gone) == 0 && at >= 0:
+		older := len(seats) - 1 - at
+		switch room := len(seats) <= c.doors.Limit(); {
+		case room && at >= 0 && len(gone) == 0:
 			return true, nil
-		case len(seats) <= c.doors.Limit(): // look again without the gone
-			if at < 0 { // all was lost
-				if _, err := c.o.Ephemeral.Add(ctx, k, mine, session.SeatFor); err != nil {
-					return false, err
-				}
-			}
-		case at < 0 || older >= c.doors.Limit():
-			if at < 0 || !c.makeRoom(ctx, d, seats[at+1:], older-c.doors.Limit()) {
-				return false, nil
-			}
-		default: // those that came later give way
+		case room: // look again without the gone
+			err = c.sitIfLost(ctx, k, mine, at >= 0)
+		case at < 0:
+			return false, nil
+		case older < c.doors.Limit(): // those that came later give way
 			pauseFor(ctx, roomPause+rand.N(roomPause))
+		case !c.makeRoom(ctx, d, seats[at+1:], older-c.doors.Limit()):
+			return false, nil
 		}
-		if ctx.Err() != nil {
-			return false, context.Cause(ctx)
+		if err == nil && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return false, err
 		}
 	}
 	return false, nil
 }
 
-// seats answers the seats of the living, the newest first, and those of the dead.
+// takeOff takes seats off in which nobody sits.
+func (c *Core) takeOff(ctx context.Context, k store.Key, gone []string) error {
+	for _, text := range gone {
+		if err := c.o.Ephemeral.Remove(ctx, k, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sitIfLost takes the seat anew when all were lost.
+func (c *Core) sitIfLost(ctx context.Context, k store.Key, mine string, there bool) error {
+	if there {
+		return nil
+	}
+	_, err := c.o.Ephemeral.Add(ctx, k, mine, session.SeatFor)
+	return err
+}
+
+// seats answers the seats of the living, the newest first, and those in which nobody sits: of dead nodes, and those of this
+// one that a lost answer left.
 func (c *Core) seats(ctx context.Context, k store.Key, mine string) (seats, gone []string, err error) {
 	all, err := c.o.Ephemeral.Members(ctx, k, session.SeatFor, store.MaxListLimit)
 	if err != nil {
@@ -104,13 +122,21 @@ func (c *Core) seats(ctx context.Context, k store.Key, mine string) (seats, gone
 	}
 	for _, text := range all {
 		s, err := session.ParseSeat(text, "", "", "")
-		if err == nil && (text == mine || live[s.Process]) {
+		if err == nil && (text == mine || c.sitsIn(s, live)) {
 			seats = append(seats, text)
 		} else {
 			gone = append(gone, text)
 		}
 	}
 	return seats, gone, nil
+}
+
+// sitsIn: a session is in the registry of its own node before its seat is taken, and leaves it before the seat is given back.
+func (c *Core) sitsIn(s session.Seat, live map[string]bool) bool {
+	if s.Process == c.fleet.process {
+		return c.doors.Has(s.Door.ID)
+	}
+	return live[s.Process]
 }
 
 // makeRoom ends a DAV session among the seats before ours; of several newcomers each takes another, by its place.
