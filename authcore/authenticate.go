@@ -3,6 +3,7 @@ package authcore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -98,6 +99,9 @@ func (c *Core) decide(ctx context.Context, t *trial) (Decision, error) {
 	}
 	c.rule(t)
 	item := t.apps.Match(c.o.Keys, t.secret)
+	if lacks := t.apps.Unsure(c.o.Keys, t.secret); item == nil && lacks != "" { // of a fleet: keys were rotated while this node was away
+		return Decision{}, fmt.Errorf("app passwords of member %s: this process lacks server key %s", t.person.ID, lacks)
+	}
 	if item != nil && t.accepts == policy.AppPassword {
 		d := t.judgeApp(item, c.now())
 		if d.Allowed() {

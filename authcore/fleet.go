@@ -81,6 +81,7 @@ type fleet struct {
 	draining bool                     // guarded by mu
 	owed     map[store.Key][]owedSeat // given back, and not yet taken off the store; guarded by mu
 	owes     int                      // how many; guarded by mu
+	differ   error                    // what is wrong with the server keys; guarded by mu
 }
 
 // heartbeat is one that is being told, for whoever waits for it.

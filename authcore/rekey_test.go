@@ -73,8 +73,9 @@ func TestAppPasswordsAreKeyedAnewAtTheirNextUse(t *testing.T) {
 		if got := s.try(t, s.address(state), s.app(state)); got != authcore.Allowed {
 			t.Errorf("after the old key was dropped: %q", got)
 		}
-		if got := s.try(t, s.address("opted-in"), s.app("opted-in")); got == authcore.Allowed {
-			t.Error("one that was never used since is let in though its key is gone")
+		never := authtest.Attempt("imap", s.address("opted-in"), s.app("opted-in"))
+		if d, err := s.Authenticate(t.Context(), never); err == nil || d.Reason != authcore.Unavailable {
+			t.Errorf("one that was never used since, whose key is gone: %q, %v", d.Reason, err)
 		}
 	})
 }

@@ -186,8 +186,11 @@ func (c *Core) spendRecovery(ctx context.Context, t secondTry) (bool, []store.Op
 		return false, nil, err
 	}
 	next, err := methods.SpendRecovery(c.o.Keys, t.domain, t.member, t.typed)
+	if errors.Is(err, otp.ErrWrong) {
+		return false, nil, nil
+	}
 	if err != nil {
-		return false, nil, nil // ErrWrong alone
+		return false, nil, err
 	}
 	p, err := c.dir.PersonByID(ctx, t.domain, t.member)
 	if err != nil || p.Member == nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -216,10 +217,41 @@ func (c *Core) Join(ctx context.Context, file string) error {
 	if err == nil {
 		err = CheckUsedKeys(c.o.Keys, used, file, true)
 	}
+	if err == nil {
+		err = c.holdLacking(ctx)
+	}
 	if err != nil {
 		c.depart(ctx)
 	}
 	return err
+}
+
+// holdLacking holds back what another living node lacks: it came between the noting of a key and the second look at the
+// nodes, and whoever noted it has not used it, or died.
+func (c *Core) holdLacking(ctx context.Context) error {
+	lacking, err := c.Lacking(ctx)
+	if err != nil {
+		return err
+	}
+	c.o.Keys.Hold(slices.Collect(maps.Keys(lacking)))
+	return nil
+}
+
+func (f *fleet) differs(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.differ = err
+}
+
+// KeysLacking says what is wrong with the server keys of this process since it joined: keys were rotated while it was cut
+// off. What was made with a key that it lacks it can neither let in nor refuse.
+func (c *Core) KeysLacking() error {
+	if c.fleet == nil {
+		return nil
+	}
+	c.fleet.mu.Lock()
+	defer c.fleet.mu.Unlock()
+	return c.fleet.differ
 }
 
 // agreeOnKeys uses what all nodes hold by now. It is asked with every heartbeat.
@@ -236,7 +268,9 @@ func (c *Core) keysAgreed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := CheckUsedKeys(c.o.Keys, used, "this node's file", true); err != nil {
+	err = CheckUsedKeys(c.o.Keys, used, "this node's file", true)
+	c.fleet.differs(err)
+	if err != nil {
 		return err
 	}
 	pending := c.o.Keys.HeldBack()

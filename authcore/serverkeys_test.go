@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"latchkey/authcore"
+	"latchkey/authcore/apppass"
+	"latchkey/authcore/authtest"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/store"
 	"latchkey/authcore/store/storetest"
@@ -166,6 +168,75 @@ func TestKeyIsHeldForWhoCameMeanwhile(t *testing.T) {
 		synctest.Wait()
 		if got := s.Keys.CurrentMAC(); got != next.CurrentMAC() {
 			t.Errorf("afterwards: %s", got)
+		}
+	})
+}
+
+// A node that is taken for dead while a key is rotated misses it. When it is heard again it says that it cannot tell, and
+// never that what was made under the new key is wrong.
+func TestNodeThatMissedARotationRefusesNobody(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, s *fleetOf) {
+		ctx := t.Context()
+		must(t, authcore.JoinKeys(ctx, s.Records, s.Keys))
+		k := copied(t, s.Keys)
+		must(t, authcore.JoinKeys(ctx, s.Records, k))
+		must(t, s.add(t, func(o *authcore.Options) { o.Keys = k }).Join(ctx, "keys.json"))
+		s.away[1].Store(true)
+		time.Sleep(15 * time.Second)
+		next, err := s.Keys.Rotated(time.Now(), true, false)
+		must(t, err)
+		s.nodes[0].TakeKeys(copied(t, next))
+		time.Sleep(10 * time.Second)
+		if got := s.Keys.CurrentMAC(); got != next.CurrentMAC() {
+			t.Fatalf("things are made with %s, want %s", got, next.CurrentMAC())
+		}
+		_, fresh, err := s.nodes[0].CreateAppPassword(ctx, s.Actor(t, "opted-in"), apppass.Wish{Name: "new"})
+		must(t, err)
+		s.away[1].Store(false)
+		time.Sleep(10 * time.Second)
+		a := authtest.Attempt("imap", s.address("opted-in"), fresh.Reveal())
+		if d := s.at(t, 0, a); !d.Allowed() {
+			t.Errorf("where the key is: %q", d.Reason)
+		}
+		if d, err := s.nodes[1].Authenticate(ctx, a); err == nil || d.Reason != authcore.Unavailable {
+			t.Errorf("where it is not: %q, %v", d.Reason, err)
+		}
+		if d := s.at(t, 1, authtest.Attempt("imap", s.address("opted-in"), s.app("opted-in"))); !d.Allowed() {
+			t.Errorf("an app password of before: %q", d.Reason)
+		}
+		if lacks := s.nodes[1].KeysLacking(); lacks == nil || !strings.Contains(lacks.Error(), next.CurrentMAC()) {
+			t.Errorf("what it says of its keys: %v", lacks)
+		}
+		s.nodes[1].TakeKeys(copied(t, next))
+		time.Sleep(5 * time.Second)
+		if d := s.at(t, 1, a); !d.Allowed() {
+			t.Errorf("once it has it: %q", d.Reason)
+		}
+		if lacks := s.nodes[1].KeysLacking(); lacks != nil {
+			t.Errorf("once it has it: %v", lacks)
+		}
+	})
+}
+
+// A key that is noted and that a living node lacks is held back by a node that starts, too.
+func TestJoiningNodeHoldsWhatOthersLack(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, s *fleetOf) {
+		ctx := t.Context()
+		must(t, authcore.JoinKeys(ctx, s.Records, s.Keys))
+		next, err := s.Keys.Rotated(time.Now(), true, false)
+		must(t, err)
+		must(t, authcore.NoteKeys(ctx, s.Records, next)) // and then it died
+		k := copied(t, next)
+		must(t, authcore.JoinKeys(ctx, s.Records, k))
+		must(t, s.add(t, func(o *authcore.Options) { o.Keys = k }).Join(ctx, "keys.json"))
+		time.Sleep(10 * time.Second)
+		if got := k.CurrentMAC(); got != s.Keys.CurrentMAC() {
+			t.Errorf("things are made with %s, which the first node lacks", got)
+		}
+		s.nodes[0].TakeKeys(copied(t, next))
+		time.Sleep(10 * time.Second)
+		if got := k.CurrentMAC(); got != next.CurrentMAC() {
+			t.Errorf("when all have it: %s", got)
 		}
 	})
 }

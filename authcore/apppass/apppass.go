@@ -216,6 +216,20 @@ func (r *Record) Match(keys *secret.Keys, typed secret.String) *Item {
 	return found
 }
 
+// Unsure names a server key that keys lack and an item stands under, where the typed secret has the form of an app password:
+// whether it is one of the record's cannot be said then. Empty: Match can be believed.
+func (r *Record) Unsure(keys *secret.Keys, typed secret.String) string {
+	if _, ok := Normalise(typed); !ok {
+		return ""
+	}
+	for _, it := range r.items() {
+		if !keys.Has(it.KeyID) {
+			return it.KeyID
+		}
+	}
+	return ""
+}
+
 // Fresh is the typed secret's MAC under the current key where the item, which it is, stands under an old one; false where
 // there is nothing to do.
 func (it *Item) Fresh(keys *secret.Keys, typed secret.String) (Keyed, bool) {

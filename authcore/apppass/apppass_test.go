@@ -69,6 +69,17 @@ func TestMatchRefuses(t *testing.T) {
 	if unreadable.Match(k, s) != nil {
 		t.Error("an item without a MAC matches")
 	}
+	for _, c := range []struct {
+		name, typed, want string
+		r                 *Record
+	}{
+		{"an item under a key that is not there", p, "gone", &unreadable}, {"not of the form of one", "a word", "", &unreadable},
+		{"all keys are there", p, "", r}, {"no record", p, "", nil},
+	} {
+		if got := c.r.Unsure(k, secret.New(c.typed)); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
 	if (*Record)(nil).Match(k, s) != nil {
 		t.Error("no record matches")
 	}

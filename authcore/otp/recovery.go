@@ -3,6 +3,7 @@ package otp
 import (
 	"crypto/hmac"
 	"crypto/rand"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -50,12 +51,18 @@ func randomRecovery() string {
 // SpendRecovery is m without the recovery code that was typed; ErrWrong when it is none of them.
 func (m *Methods) SpendRecovery(keys *secret.Keys, d member.DomainID, id member.ID, typed secret.String) (Methods, error) {
 	plain, ok := normaliseRecovery(typed)
-	next, found := m.Copy(), -1
+	next, found, lacks := m.Copy(), -1, ""
 	for i, r := range next.Recovery {
 		mac, known := keys.MACUnder(r.KeyID, recoveryLabel, place(d, id), plain)
 		if hmac.Equal(mac, r.MAC) && known && ok {
 			found = i
 		}
+		if ok && !known {
+			lacks = r.KeyID
+		}
+	}
+	if found < 0 && lacks != "" {
+		return Methods{}, fmt.Errorf("recovery codes of member %s: this process lacks server key %s", id, lacks)
 	}
 	if found < 0 {
 		return Methods{}, ErrWrong

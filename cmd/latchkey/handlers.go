@@ -20,6 +20,7 @@ func (h *house) opsHandler() http.Handler {
 		Log: h.log, Metrics: h.metrics, Level: h.level, Draining: h.draining.Load,
 		Ready: []ops.Check{
 			{Name: "records", Check: h.storeReads},
+			{Name: "server_keys", Check: func(context.Context) error { return h.core.KeysLacking() }},
 			{Name: "upstreams", Check: h.anyUpstreamWell},
 			{Name: "upstream addresses", Check: h.addressesWell, Warns: true},
 			{Name: "spool", Check: h.spoolHasRoom, Warns: true},
