@@ -55,8 +55,8 @@ func newFleet(t *testing.T, n int, change func(o *authcore.Options)) (f *fleet, 
 		o.Now = func() time.Time { return time.Now().Add(ahead) }
 		o.Records, o.Ephemeral = memory.NewRecords(memory.Options{Now: o.Now}), memory.NewEphemeral(memory.Options{Now: o.Now})
 		o.Recheck, o.PerDoor, o.Node = 500*time.Millisecond, 100_000, "0"
-		change(o)
 		options = *o
+		change(o)
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var beside sync.WaitGroup
@@ -65,6 +65,7 @@ func newFleet(t *testing.T, n int, change func(o *authcore.Options)) (f *fleet, 
 		if i > 0 {
 			o := options
 			o.Node = fmt.Sprint(i)
+			change(&o)
 			c = authcore.New(o)
 			beside.Go(func() { _ = c.Run(ctx) })
 		}

@@ -2,7 +2,6 @@ package proxy_test
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -10,52 +9,12 @@ import (
 	"testing"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"latchkey/authcore"
 	"latchkey/authcore/authtest"
-	"latchkey/authcore/store"
 	"latchkey/authcore/store/redis"
 	"latchkey/authcore/store/redistest"
 	"latchkey/authcore/store/storetest"
 )
-
-// pubsub is a bus over the server's own publishing, that knows of a gap when its connection ends.
-type pubsub struct{ client *goredis.Client }
-
-func (p pubsub) Publish(ctx context.Context, topic string, msg []byte) error {
-	if err := p.client.Publish(ctx, topic, msg).Err(); err != nil {
-		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
-	}
-	return nil
-}
-
-func (p pubsub) Subscribe(ctx context.Context, topic string) (<-chan []byte, error) {
-	sub := p.client.Subscribe(ctx, topic)
-	if _, err := sub.Receive(ctx); err != nil {
-		_ = sub.Close()
-		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
-	}
-	ch := make(chan []byte, 512)
-	stop := context.AfterFunc(ctx, func() { _ = sub.Close() }) // which ends the read
-	go func() {
-		defer close(ch)
-		defer sub.Close()
-		defer stop()
-		for {
-			m, err := sub.ReceiveMessage(ctx)
-			if err != nil {
-				return
-			}
-			select {
-			case ch <- []byte(m.Payload):
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return ch, nil
-}
 
 // A revocation reaches the last of 3 000 idle sessions on three nodes over a real Redis, also while the bus loses its
 // connections every two seconds, and while it loses every message. The assertion leaves a busy machine its time; the
@@ -66,26 +25,27 @@ func TestDrillRevocationOverRedis(t *testing.T) {
 	if os.Getenv("LATCHKEY_DRILLS") == "long" {
 		sessions, rounds = 3000, 10
 	}
-	for name, harm := range map[string]func(ctx context.Context, s *redistest.Server, bus *storetest.LossyBus){
-		"the bus is well": func(context.Context, *redistest.Server, *storetest.LossyBus) {},
-		"its connections are killed every 2 s": func(ctx context.Context, s *redistest.Server, _ *storetest.LossyBus) {
+	for name, harm := range map[string]func(ctx context.Context, s *redistest.Server, buses []*storetest.LossyBus){
+		"the bus is well": func(context.Context, *redistest.Server, []*storetest.LossyBus) {},
+		"its connections are killed every 2 s": func(ctx context.Context, s *redistest.Server, _ []*storetest.LossyBus) {
 			for ctx.Err() == nil {
 				_, _ = s.Command("client", "kill", "type", "pubsub")
 				sleep(ctx, 2*time.Second)
 			}
 		},
-		"every message is lost": func(_ context.Context, _ *redistest.Server, bus *storetest.LossyBus) { bus.Drops.Store(true) },
+		"every message is lost": func(_ context.Context, _ *redistest.Server, buses []*storetest.LossyBus) {
+			for _, b := range buses {
+				b.Drops.Store(true)
+			}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Standalone(t, "appendonly yes", "appendfsync always")
-			client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
-			defer client.Close()
-			bus := &storetest.LossyBus{Bus: pubsub{client}}
-			f, stop := overRedis(t, server, bus)
+			f, buses, stop := overRedis(t, server)
 			defer stop()
 			ctx, cancel := context.WithCancel(t.Context())
 			harmed := make(chan struct{})
-			go func() { defer close(harmed); harm(ctx, server, bus) }()
+			go func() { defer close(harmed); harm(ctx, server, buses) }()
 			defer func() { cancel(); <-harmed }()
 			var l []time.Duration
 			for round := range rounds {
@@ -100,17 +60,19 @@ func TestDrillRevocationOverRedis(t *testing.T) {
 	}
 }
 
-// overRedis is a fleet of three whose nodes have a connection pool each.
-func overRedis(t *testing.T, server *redistest.Server, bus store.Bus) (f *fleet, stop func()) {
-	return newFleet(t, 3, func(o *authcore.Options) {
+// overRedis is a fleet of three whose nodes have an engine each: connections, breakers and a bus of their own.
+func overRedis(t *testing.T, server *redistest.Server) (f *fleet, buses []*storetest.LossyBus, stop func()) {
+	f, stop = newFleet(t, 3, func(o *authcore.Options) {
 		db, err := redis.Open(t.Context(), redis.Options{Mode: redis.Standalone, Addresses: []string{server.Addr},
 			StateDir: filepath.Join(t.TempDir(), "state"), Node: o.Node, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = db.Close() })
-		o.Now, o.Records, o.Bus = time.Now, db.Records(), bus
+		buses = append(buses, &storetest.LossyBus{Bus: db.Bus()})
+		o.Now, o.Records, o.Bus = time.Now, db.Records(), buses[len(buses)-1]
 	})
+	return f, buses, stop
 }
 
 // endAll opens sessions, lets them idle a while and signs their member out everywhere.
