@@ -114,7 +114,10 @@ func (c *Cache) Forget(partition string, names ...string) {
 func (c *Cache) heldOf(partition string) (names []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for k := range c.entries {
+	for n := range c.names[partition] {
+		names = append(names, n)
+	}
+	for k := range c.stale { // after a gap alone
 		if k.Partition == partition {
 			names = append(names, k.Name)
 		}

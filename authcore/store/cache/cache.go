@@ -40,12 +40,13 @@ type Cache struct {
 
 	mu      sync.Mutex
 	entries map[store.Key]entry
-	reads   map[store.Key]*reading // that may yet be kept; guarded by mu
-	blind   bool                   // the bus is not heard: nothing may be kept; guarded by mu
-	untold  []telling              // what others may not have heard; guarded by mu
-	stale   map[store.Key]entry    // what was held at a gap, with a Lease alone; guarded by mu
-	gapAt   time.Duration          // when the bus was not heard any more; guarded by mu
-	contact time.Duration          // when the last call began that the records answered; 0: none; guarded by mu
+	names   map[string]map[string]bool // of the entries, by partition; guarded by mu
+	reads   map[store.Key]*reading     // that may yet be kept; guarded by mu
+	blind   bool                       // the bus is not heard: nothing may be kept; guarded by mu
+	untold  []telling                  // what others may not have heard; guarded by mu
+	stale   map[store.Key]entry        // what was held at a gap, with a Lease alone; guarded by mu
+	gapAt   time.Duration              // when the bus was not heard any more; guarded by mu
+	contact time.Duration              // when the last call began that the records answered; 0: none; guarded by mu
 
 	wake chan struct{} // there is something untold
 
@@ -56,6 +57,11 @@ type entry struct {
 	value    any           // decoded, read-only; nil: there is no such record
 	revision int64         // 0: none
 	read     time.Duration // since the cache was born; kept with a MaxAge alone
+}
+
+// olderThan says whether a record that was read at this revision, 0 where there is none, makes e old.
+func (e entry) olderThan(revision int64) bool {
+	return e.revision != revision && (revision == 0 || e.revision < revision)
 }
 
 // reading is one read of the records, or several of one key at once.
@@ -72,7 +78,7 @@ func New(records store.Records, bus store.Bus, o Options) *Cache {
 	if o.Kept == nil {
 		o.Kept = func(string) bool { return true }
 	}
-	c := &Cache{Records: records, bus: bus, o: o, born: time.Now(), entries: make(map[store.Key]entry), reads: make(map[store.Key]*reading), wake: make(chan struct{}, 1)}
+	c := &Cache{Records: records, bus: bus, o: o, born: time.Now(), entries: make(map[store.Key]entry), names: make(map[string]map[string]bool), reads: make(map[store.Key]*reading), wake: make(chan struct{}, 1)}
 	if o.Lease > 0 {
 		c.Records = watched{records, c}
 	}
@@ -126,7 +132,7 @@ func (c *Cache) drop(partition string, names []string, revision int64) {
 	for _, n := range names {
 		k := store.Key{Partition: partition, Name: n}
 		if e, held := c.entries[k]; held && e.revision < revision {
-			delete(c.entries, k)
+			c.remove(k)
 		}
 		delete(c.stale, k)
 		if r := c.reads[k]; r != nil {
@@ -157,9 +163,19 @@ func (c *Cache) deaf(blind bool) {
 	c.empty()
 }
 
+// remove needs mu.
+func (c *Cache) remove(k store.Key) {
+	delete(c.entries, k)
+	of := c.names[k.Partition]
+	if delete(of, k.Name); len(of) == 0 {
+		delete(c.names, k.Partition)
+	}
+}
+
 // empty needs mu.
 func (c *Cache) empty() {
 	clear(c.entries)
+	clear(c.names)
 	for _, r := range c.reads {
 		r.void = true
 	}
@@ -203,9 +219,10 @@ func ReadPast[T any](ctx context.Context, c *Cache, k store.Key) (*T, int64, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e, held := c.entries[k]; held && e.revision != rec.Revision && (v == nil || e.revision < rec.Revision) {
-		delete(c.entries, k)
+	if e, held := c.entries[k]; held && e.olderThan(rec.Revision) {
+		c.remove(k)
 	}
+	c.outdate(k, rec.Revision)
 	return v, rec.Revision, nil
 }
 
@@ -259,6 +276,7 @@ func (c *Cache) keep(k store.Key, r *reading, e entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leave(k, r)
+	c.outdate(k, e.revision)
 	if r.void || c.blind {
 		return
 	}
@@ -267,9 +285,15 @@ func (c *Cache) keep(k store.Key, r *reading, e entry) {
 	}
 	if len(c.entries) >= c.o.Entries {
 		for old := range c.entries { // any one: map order is random enough, and cheap
-			delete(c.entries, old)
+			c.remove(old)
 			break
 		}
 	}
 	c.entries[k] = e
+	of := c.names[k.Partition]
+	if of == nil {
+		of = make(map[string]bool)
+		c.names[k.Partition] = of
+	}
+	of[k.Name] = true
 }

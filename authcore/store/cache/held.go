@@ -14,7 +14,7 @@ import (
 //
 //   - until the lease is over, which runs from the last call that the records answered, or from the moment the bus was not
 //     heard any more, whichever was first: a revocation elsewhere is late by no more;
-//   - until a change of it is heard, or written here, though nobody knows whether it was;
+//   - until a change of it is heard or read, or written here, though nobody knows whether it was;
 //   - until the bus is heard again: then all that was held at the gap dies;
 //   - until the engine says that it is not what it was (store.ErrDistrusted): then all of it dies at once;
 //   - and until it is MaxAge older than it may be in a cache that hears everything.
@@ -63,6 +63,13 @@ func (c *Cache) leaseLeft(now time.Duration) time.Duration {
 		from = min(from, c.gapAt)
 	}
 	return from + c.o.Lease - now
+}
+
+// outdate forgets what was held at a gap, where the records were read since and say otherwise. It needs mu.
+func (c *Cache) outdate(k store.Key, revision int64) {
+	if e, held := c.stale[k]; held && e.olderThan(revision) {
+		delete(c.stale, k)
+	}
 }
 
 // gap keeps what is held for the lease. It needs mu, and is followed by empty.
