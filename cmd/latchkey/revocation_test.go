@@ -214,6 +214,11 @@ func (d *revoking) open(people []revocable, waiting *sync.WaitGroup) {
 		openers.Go(func() {
 			for o := range todo {
 				k, answer, err := o.node.door("imap").enter(o.node.tls, o.of.address, o.of.secret)
+				for tries := 0; tries < 3 && strings.HasPrefix(answer, temporary["imap"]); tries++ { // as a program does
+					_ = k.Close()
+					<-time.After(time.Second)
+					k, answer, err = o.node.door("imap").enter(o.node.tls, o.of.address, o.of.secret)
+				}
 				if err == nil && strings.HasPrefix(answer, good["imap"]) {
 					_, err = k.ask("b IDLE", "+")
 				}
