@@ -17,6 +17,9 @@ const perBatch = 64
 func (s *Spool) Pending() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.state.Broken { // so that the disk is looked at again
+		return true
+	}
 	if s.file != nil {
 		return s.state.Waiting > 0
 	}
@@ -24,23 +27,29 @@ func (s *Spool) Pending() bool {
 	return err == nil && info.Size() > 0
 }
 
-// Replay puts every entry into the records, in order, and then empties the file. What fails is repeated from the start by
-// the next call. Entries may be appended while it goes on.
+// Replay puts every entry into the records, in order, and then empties the file. The next call goes on where one failed,
+// and a process that starts begins anew. Entries may be appended while it goes on.
 func (s *Spool) Replay(ctx context.Context, r store.Records) error {
 	s.replays.Lock()
 	defer s.replays.Unlock()
-	for from := int64(0); ; {
+	for {
 		f, end, err := s.whole()
 		if err != nil {
 			return err
 		}
-		if err := putBetween(ctx, r, f, from, end); err != nil {
+		if s.put > end {
+			s.put = 0 // the file was read anew, and is shorter
+		}
+		if s.put, err = putBetween(ctx, r, f, s.put, end); err != nil {
+			if errors.Is(err, store.ErrDistrusted) {
+				s.put = 0 // what was put may be lost
+			}
 			return fmt.Errorf("replay the spool: %w", err)
 		}
 		if done, err := s.empty(f, end); done || err != nil {
+			s.put = 0
 			return err
 		}
-		from = end
 	}
 }
 
@@ -69,23 +78,33 @@ func (s *Spool) empty(f *os.File, end int64) (done bool, err error) {
 	return true, nil
 }
 
-// putBetween puts the entries from one place in the file to another.
-func putBetween(ctx context.Context, r store.Records, f *os.File, from, end int64) error {
+// putBetween puts the entries from one place in the file to another, and answers up to where they are there.
+func putBetween(ctx context.Context, r store.Records, f *os.File, from, end int64) (int64, error) {
 	var l []Entry
-	_, err := each(f, from, end, func(e Entry) error {
-		if len(l) > 0 && (len(l) == perBatch || l[0].Partition != e.Partition) {
-			if err := putAll(ctx, r, l); err != nil {
+	put, at := from, from
+	flush := func() error {
+		if len(l) == 0 {
+			return nil
+		}
+		if err := putAll(ctx, r, l); err != nil {
+			return err
+		}
+		l, put = l[:0], at
+		return nil
+	}
+	_, err := each(f, from, end, func(e Entry, ends int64) error {
+		if len(l) == perBatch || len(l) > 0 && l[0].Partition != e.Partition {
+			if err := flush(); err != nil {
 				return err
 			}
-			l = l[:0]
 		}
-		l = append(l, e)
+		l, at = append(l, e), ends
 		return nil
 	})
-	if err != nil || len(l) == 0 {
-		return err
+	if err == nil {
+		err = flush()
 	}
-	return putAll(ctx, r, l)
+	return put, err
 }
 
 // putAll puts entries of one partition, those that are there already left as they are.

@@ -69,6 +69,7 @@ type Spool struct {
 	turn sync.Mutex // of who writes: held over I/O, and guards nothing but the file's end
 
 	replays sync.Mutex // one at a time
+	put     int64      // up to where the entries of the file are in the records; guarded by replays
 
 	mu    sync.Mutex
 	file  *os.File // nil: not open; guarded by mu
@@ -220,7 +221,7 @@ func (s *Spool) mend(f *os.File) (n int, end int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	end, err = each(f, 0, size, func(Entry) error { n++; return nil })
+	end, err = each(f, 0, size, func(Entry, int64) error { n++; return nil })
 	if err != nil || size == end {
 		return n, end, err
 	}
@@ -271,7 +272,7 @@ func frame(e Entry) ([]byte, error) {
 }
 
 // each reads the good entries between two places in the file, and answers where they end.
-func each(f *os.File, from, end int64, do func(Entry) error) (int64, error) {
+func each(f *os.File, from, end int64, do func(e Entry, ends int64) error) (int64, error) {
 	var head [header]byte
 	for from+header <= end {
 		if _, err := f.ReadAt(head[:], from); err != nil {
@@ -289,7 +290,7 @@ func each(f *os.File, from, end int64, do func(Entry) error) (int64, error) {
 		if castagnoli(j) != binary.LittleEndian.Uint32(head[4:]) || json.Unmarshal(j, &e) != nil {
 			break
 		}
-		if err := do(e); err != nil {
+		if err := do(e, from+header+n); err != nil {
 			return from, err
 		}
 		from += header + n

@@ -261,3 +261,65 @@ func TestAppendsOfManyWhileItIsReplayed(t *testing.T) {
 		t.Errorf("%d records, %+v", n, s.State())
 	}
 }
+
+// A replay that has too little time goes on where it was, so that a long one ends.
+func TestReplayGoesOnWhereItWas(t *testing.T) {
+	s := open(t, t.TempDir(), 0)
+	const n = 90
+	for i := range n {
+		add(t, s, i)
+	}
+	calls, inner := 0, memory.NewRecords(memory.Options{})
+	r := &storetest.Faulty{Records: inner, OnApply: func(string, []store.Op) storetest.Fault {
+		if calls++; calls%4 == 0 { // three batches a try, of thirty
+			return storetest.FailBefore
+		}
+		return storetest.NoFault
+	}}
+	tries := 0
+	for ; s.Pending() && tries < 100; tries++ {
+		if err := s.Replay(t.Context(), r); err != nil && !errors.Is(err, store.ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+	if s.Pending() || tries > 11 || calls > 45 {
+		t.Errorf("%d tries, %d calls; it waits: %v", tries, calls, s.Pending())
+	}
+	add(t, s, n) // behind a file that was emptied
+	if err := s.Replay(t.Context(), inner); err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for _, p := range []string{"d:0", "d:1"} {
+		l, err := inner.List(t.Context(), p, store.Query{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += len(l)
+	}
+	if total != n+1 {
+		t.Errorf("%d entries, want %d", total, n+1)
+	}
+}
+
+// A disk that failed once and is well again is not told for ever to be broken.
+func TestABrokenSpoolIsLookedAtAgain(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "not", "there"), 0)
+	blocked := filepath.Dir(s.o.Dir)
+	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Append(t.Context(), entryOf(1)); err == nil || !s.State().Broken {
+		t.Fatalf("%v, %+v", err, s.State())
+	}
+	records := memory.NewRecords(memory.Options{})
+	if !s.Pending() || s.Replay(t.Context(), records) == nil || !s.State().Broken {
+		t.Errorf("while it is broken: %+v", s.State())
+	}
+	if err := os.Remove(blocked); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Replay(t.Context(), records); err != nil || s.State().Broken || s.Pending() {
+		t.Errorf("when it is well again: %v, %+v", err, s.State())
+	}
+}
