@@ -323,6 +323,7 @@ func (h *house) countCore() {
 	gauge("hash_slots_taken", "Slots for slow hashes in use.", func(s authcore.Stats) float64 { return float64(s.HashSlotsTaken) })
 	gauge("hash_slots_waiting", "Attempts that wait for a slot.", func(s authcore.Stats) float64 { return float64(s.HashSlotsWaiting) })
 	h.countSpool()
+	h.countStore()
 	h.metrics.MustRegister(addressesUp{h})
 	gauge("door_sessions", "Live sessions at the doors.", func(s authcore.Stats) float64 { return float64(s.DoorSessions) })
 }
