@@ -22,9 +22,6 @@ import (
 // tells is an engine that does.
 type tells interface{ State() redis.State }
 
-// State keeps tells.
-func (f *fleet) State() redis.State { return f.db.State() }
-
 // storeState answers false for an embedded store.
 func (h *house) storeState() (redis.State, bool) {
 	t, is := h.db.(tells)
