@@ -6,11 +6,37 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
 	"latchkey/authcore/store"
 )
+
+// Alarm is what one node found missing. It stands in Redis, on every master that the node reaches, and closes all nodes.
+type Alarm struct {
+	Node      string    `json:"node"` // its name
+	ID        string    `json:"id"`
+	Since     time.Time `json:"since"`
+	Groups    int       `json:"groups"`    // in which something is missing
+	Revisions int64     `json:"revisions"` // batches that are missing at least
+	Own       int       `json:"own"`       // groups in which batches of this node are missing
+	Example   string    `json:"example"`
+}
+
+func (a Alarm) String() string {
+	return fmt.Sprintf("node %s misses at least %d batches in %d groups (its own in %d) since %s: %s",
+		a.Node, a.Revisions, a.Groups, a.Own, a.Since.Format(time.RFC3339), a.Example)
+}
+
+// parseAlarm never answers that there is none: what cannot be read is an alarm still.
+func parseAlarm(id, text string) Alarm {
+	a := Alarm{ID: id}
+	if err := json.Unmarshal([]byte(text), &a); err != nil {
+		a.Example = "its alarm cannot be read"
+	}
+	return a
+}
 
 // raise writes this node's alarm to a master: into every group, for groups move between the masters of a Cluster. The
 // anchor's comes last: the others look there.

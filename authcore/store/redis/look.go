@@ -2,39 +2,17 @@ package redis
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
 	"latchkey/authcore/store"
 )
-
-// heartbeat is what a node writes at the anchor of each master: who it is, and which master has all that it has seen.
-type heartbeat struct {
-	nonce string // of the process
-	has   string // replication id of the master that was found whole; left: the node has ended
-	at    int64  // milliseconds, of the server
-}
-
-const left = "left"
-
-func (b heartbeat) String() string { return fmt.Sprintf("%s %s %d", b.nonce, b.has, b.at) }
-
-func parseHeartbeat(text string) (b heartbeat, ok bool) {
-	f := strings.Fields(text)
-	if len(f) != 3 {
-		return b, false
-	}
-	at, err := strconv.ParseInt(f[2], 10, 64)
-	return heartbeat{f[0], f[1], at}, err == nil
-}
 
 // sight is one look at a master.
 type sight struct {
@@ -237,18 +215,6 @@ func (w *watch) inspect(ctx context.Context, s master, v *view) error {
 	return nil
 }
 
-// say tells the other nodes that this one is alive and has found on this master all that it has seen.
-func (w *watch) say(ctx context.Context, s master, has string, at int64) error {
-	b := heartbeat{w.o.nonce, has, at}
-	if err := s.client.HSet(ctx, w.o.keys.of(s.anchor(), "w"), w.o.heads.id(), b.String()).Err(); err != nil {
-		return fmt.Errorf("%w: tell the other nodes: %w", store.ErrUnavailable, err)
-	}
-	w.mu.Lock()
-	w.said[s.anchor()] = at
-	w.mu.Unlock()
-	return nil
-}
-
 // open lets commands through once nobody is waited for any more.
 func (w *watch) open(v *view, got *sight) {
 	now := w.now()
@@ -267,112 +233,4 @@ func (w *watch) open(v *view, got *sight) {
 	v.open, v.waiting = true, nil
 }
 
-// pruneAfter is when a node that was not heard of is taken for removed.
-const pruneAfter = 30 * 24 * time.Hour
-
-// prune removes the witnesses of nodes that are no more. Any node does it.
-func (w *watch) prune(ctx context.Context, s master, got *sight) error {
-	for id, b := range got.nodes {
-		if got.at-b.at < pruneAfter.Milliseconds() || id == w.o.heads.id() {
-			continue
-		}
-		p := s.client.Pipeline()
-		for _, g := range slices.Backward(s.groups) {
-			p.HDel(ctx, w.o.keys.of(g, "h"), "n:"+id)
-		}
-		p.HDel(ctx, w.o.keys.of(s.anchor(), "w"), id)
-		if _, err := p.Exec(ctx); err != nil {
-			return fmt.Errorf("%w: remove the witnesses of a node that is gone: %w", store.ErrUnavailable, err)
-		}
-	}
-	return nil
-}
-
 var errUnproven = fmt.Errorf("%w: what was read may be on the master alone", store.ErrUnavailable)
-
-var errTwin = errors.New("another process writes under this node's id: its state folder was copied")
-
-// isTwin reports whether another process has written our heartbeat since we did. A promoted replica may have one of an
-// earlier process of this node: that one is older.
-func (w *watch) isTwin(s master, got *sight) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	b, there := got.nodes[w.o.heads.id()]
-	if said, before := w.said[s.anchor()]; before && there && b.nonce != w.o.nonce && b.at > said && !w.twin {
-		w.twin = true
-		w.o.log.Error("this node stops answering", "err", errTwin)
-	}
-	return w.twin
-}
-
-// refuseTwin looks whether a process with a copy of our folder is alive: its heartbeat goes on.
-func (w *watch) refuseTwin(ctx context.Context) error {
-	first, err := w.ownHeartbeats(ctx)
-	if err != nil || len(first) == 0 {
-		return err
-	}
-	select {
-	case <-time.After(2*lookEvery + lookEvery/2):
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	second, err := w.ownHeartbeats(ctx)
-	if err != nil {
-		return err
-	}
-	for key, b := range second {
-		if old, ok := first[key]; ok && b.at > old.at {
-			return errTwin
-		}
-	}
-	return nil
-}
-
-// ownHeartbeats are those under our id that are not older than a crash a moment ago would leave.
-func (w *watch) ownHeartbeats(ctx context.Context) (map[string]heartbeat, error) {
-	shards, err := w.masters(ctx)
-	if err != nil {
-		return nil, err
-	}
-	l := map[string]heartbeat{}
-	for _, s := range shards {
-		key := w.o.keys.of(s.anchor(), "w")
-		text, err := s.client.HGet(ctx, key, w.o.heads.id()).Result()
-		if err != nil && !errors.Is(err, goredis.Nil) {
-			return nil, fmt.Errorf("%w: look for another process of this node: %w", store.ErrUnavailable, err)
-		}
-		clock, err := s.client.Time(ctx).Result()
-		if err != nil {
-			return nil, fmt.Errorf("%w: look for another process of this node: %w", store.ErrUnavailable, err)
-		}
-		if b, ok := parseHeartbeat(text); ok && clock.UnixMilli()-b.at < 2*staleAfter.Milliseconds() && b.has != left {
-			l[key] = b
-		}
-	}
-	return l, nil
-}
-
-// Alarm is what one node found missing. It stands in Redis, on every master that the node reaches, and closes all nodes.
-type Alarm struct {
-	Node      string    `json:"node"` // its name
-	ID        string    `json:"id"`
-	Since     time.Time `json:"since"`
-	Groups    int       `json:"groups"`    // in which something is missing
-	Revisions int64     `json:"revisions"` // batches that are missing at least
-	Own       int       `json:"own"`       // groups in which batches of this node are missing
-	Example   string    `json:"example"`
-}
-
-func (a Alarm) String() string {
-	return fmt.Sprintf("node %s misses at least %d batches in %d groups (its own in %d) since %s: %s",
-		a.Node, a.Revisions, a.Groups, a.Own, a.Since.Format(time.RFC3339), a.Example)
-}
-
-// parseAlarm never answers that there is none: what cannot be read is an alarm still.
-func parseAlarm(id, text string) Alarm {
-	a := Alarm{ID: id}
-	if err := json.Unmarshal([]byte(text), &a); err != nil {
-		a.Example = "its alarm cannot be read"
-	}
-	return a
-}

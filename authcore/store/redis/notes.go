@@ -29,7 +29,7 @@ const (
 	keepEvery = 500 * time.Millisecond
 	// keepAnyway dates the notes of a node that writes nothing.
 	keepAnyway = 6 * time.Hour
-	// renameAfter is when a node that was away takes a new id: others remove its witnesses after pruneAfter (look.go),
+	// renameAfter is when a node that was away takes a new id: others remove its witnesses after pruneAfter (alive.go),
 	// and it must not take that for a rollback.
 	renameAfter = 20 * 24 * time.Hour
 )
