@@ -38,6 +38,40 @@ func parseAlarm(id, text string) Alarm {
 	return a
 }
 
+// findings are what a round has proven to be missing: of a group that could not be asked, or whose acceptance was read
+// and not yet acknowledged, nobody knows.
+type findings struct {
+	lost   map[int]lost
+	raised bool // the alarm stands on some master
+}
+
+func (w *watch) findings(sights []*sight) findings {
+	all, f := w.o.heads.rolledBack(), findings{lost: map[int]lost{}}
+	for _, got := range sights {
+		if got == nil {
+			continue
+		}
+		if _, raised := got.alarms[w.o.heads.id()]; raised {
+			f.raised = true
+		}
+		for _, g := range got.asked {
+			if l, missing := all[g]; missing {
+				f.lost[g] = l
+			}
+		}
+	}
+	return f
+}
+
+// toldTo reports whether a master without this node's alarm shall have it: all of them at first, and then those that miss
+// something. The others may have been accepted a moment ago, by one that goes from master to master.
+func (f findings) toldTo(s master) bool {
+	if !f.raised {
+		return len(f.lost) > 0
+	}
+	return slices.ContainsFunc(s.groups, func(g int) bool { _, missing := f.lost[g]; return missing })
+}
+
 // raise writes this node's alarm to a master: into every group, for groups move between the masters of a Cluster. The
 // anchor's comes last: the others look there.
 func (w *watch) raise(ctx context.Context, s master, missing map[int]lost) error {
@@ -46,6 +80,9 @@ func (w *watch) raise(ctx context.Context, s master, missing map[int]lost) error
 		return fmt.Errorf("raise the alarm: %w", err)
 	}
 	p := s.client.Pipeline()
+	if slices.Contains(s.groups, metaGroup) {
+		p.HSetNX(ctx, w.o.keys.meta(), "id", w.o.heads.store()) // an emptied store stays the one it was
+	}
 	for _, g := range slices.Backward(s.groups) {
 		p.HSet(ctx, w.o.keys.of(g, "a"), w.o.heads.id(), text)
 	}

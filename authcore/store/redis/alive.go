@@ -37,7 +37,7 @@ func parseHeartbeat(text string) (b heartbeat, ok bool) {
 // say tells the other nodes that this one is alive and has found on this master all that it has seen.
 func (w *watch) say(ctx context.Context, s master, has string, at int64) error {
 	b := heartbeat{w.o.nonce, has, at}
-	if err := s.client.HSet(ctx, w.o.keys.of(s.anchor(), "w"), w.o.heads.id(), b.String()).Err(); err != nil {
+	if err := w.follow(ctx, s.client.HSet(ctx, w.o.keys.of(s.anchor(), "w"), w.o.heads.id(), b.String())); err != nil {
 		return fmt.Errorf("%w: tell the other nodes: %w", store.ErrUnavailable, err)
 	}
 	w.mu.Lock()
@@ -46,13 +46,38 @@ func (w *watch) say(ctx context.Context, s master, has string, at int64) error {
 	return nil
 }
 
-// pruneAfter is when a node that was not heard of is taken for removed.
-const pruneAfter = 30 * 24 * time.Hour
+// A node that was not heard of for pruneAfter, by the server's clock, is taken for removed. A clock that was put right may
+// have jumped by years: what decides is that this process has seen it silent for pruneWatch too.
+const (
+	pruneAfter = 30 * 24 * time.Hour
+	pruneWatch = time.Hour
+)
+
+// silence is a heartbeat that does not change.
+type silence struct {
+	at    int64
+	since time.Time // by this process's clock
+}
+
+// isGone reports whether a node's witnesses may be removed.
+func (w *watch) isGone(s master, got *sight, id string, b heartbeat) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	key := fmt.Sprint(s.anchor(), " ", id)
+	if got.at-b.at < pruneAfter.Milliseconds() || id == w.o.heads.id() {
+		delete(w.silent, key)
+		return false
+	}
+	if w.silent[key].at != b.at || w.silent[key].since.IsZero() {
+		w.silent[key] = silence{b.at, w.now()}
+	}
+	return w.now().Sub(w.silent[key].since) >= pruneWatch
+}
 
 // prune removes the witnesses of nodes that are no more. Any node does it.
 func (w *watch) prune(ctx context.Context, s master, got *sight) error {
 	for id, b := range got.nodes {
-		if got.at-b.at < pruneAfter.Milliseconds() || id == w.o.heads.id() {
+		if !w.isGone(s, got, id, b) {
 			continue
 		}
 		p := s.client.Pipeline()

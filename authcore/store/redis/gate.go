@@ -78,10 +78,9 @@ func (g gate) inspect(ctx context.Context, c *goredis.Client) (verdict, error) {
 	}
 	v.replicas(g, info)
 	conf, err := configGet(ctx, c)
-	var refused goredis.Error
 	switch {
-	case errors.As(err, &refused):
-		v.unproven(g, info, refused)
+	case isForbidden(err):
+		v.unproven(g, info, err)
 		return v, nil
 	case err != nil:
 		return verdict{}, fmt.Errorf("ask Redis how durable it is: %w", unavailable(err))
@@ -90,6 +89,12 @@ func (g gate) inspect(ctx context.Context, c *goredis.Client) (verdict, error) {
 	v.memory(conf)
 	v.acknowledgements(g, conf)
 	return v, nil
+}
+
+// isForbidden tells a server that never lets us ask, by its ACL or because the command was renamed, from one that cannot
+// answer now.
+func isForbidden(err error) bool {
+	return err != nil && (strings.HasPrefix(err.Error(), "NOPERM") || strings.HasPrefix(err.Error(), "ERR unknown command"))
 }
 
 func (v *verdict) lossy(format string, args ...any) {
@@ -134,7 +139,7 @@ func (v *verdict) acknowledgements(g gate, conf map[string]string) {
 
 // replicas compares what follows the master with what is configured.
 func (v *verdict) replicas(g gate, info map[string]string) {
-	connected, _ := strconv.Atoi(info["connected_slaves"])
+	connected := online(info)
 	switch {
 	case g.replicas == 0 && connected > 0:
 		v.lossy("%d replicas follow it and none acknowledges, though one may be promoted: set `replicas: %d` of the store", connected, connected)
@@ -146,6 +151,18 @@ func (v *verdict) replicas(g gate, info map[string]string) {
 	case connected < g.replicas:
 		v.Windows = append(v.Windows, fmt.Sprintf("%d of %d replicas are connected: no write is acknowledged until the others are", connected, g.replicas))
 	}
+}
+
+// online counts the replicas that could be promoted. One that only fetches a file, as `redis-cli --rdb` does, never is.
+func online(info map[string]string) (n int) {
+	for name, value := range info {
+		if number, is := strings.CutPrefix(name, "slave"); is && strings.Contains(value, "state=online") {
+			if _, err := strconv.Atoi(number); err == nil {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // unproven is for a server that does not let us read its settings. INFO alone can only prove that it is lossy.

@@ -23,6 +23,7 @@ type sight struct {
 	nodes  map[string]heartbeat
 	alarms map[string]Alarm
 	acked  error // nil: what was read cannot be lost any more
+	asked  []int // groups whose heads were compared, and surely not accepted meanwhile
 }
 
 // look reads everything of a master in one pipeline and compares the heads. The alarms are read before the heads: an
@@ -40,14 +41,18 @@ func (w *watch) look(ctx context.Context, s master) (*sight, error) {
 	alarms := p.HGetAll(ctx, w.o.keys.of(s.anchor(), "a"))
 	answers := make([]*goredis.SliceCmd, len(s.groups))
 	for i, g := range s.groups {
-		answers[i] = p.HMGet(ctx, w.o.keys.of(g, "h"), "rev", "n:"+w.o.heads.id(), "inc")
+		answers[i] = p.HMGet(ctx, w.o.keys.of(g, "h"), "rev", "n:"+w.o.heads.id(), "inc", "restoring")
 	}
 	a := w.acknowledgement(waitWithin)
 	wait := a.command(ctx)
 	if wait != nil {
 		p.Process(ctx, wait)
 	}
-	if _, err := p.Exec(ctx); err != nil {
+	_, err := p.Exec(ctx)
+	if _, moving := goredis.IsAskError(err); moving {
+		err = errors.Join(w.follow(ctx, nodes), w.follow(ctx, alarms))
+	}
+	if err != nil {
 		if c, isCluster := w.o.client.(*goredis.ClusterClient); isCluster {
 			c.ReloadState(ctx)
 		}
@@ -71,30 +76,55 @@ func (w *watch) look(ctx context.Context, s master) (*sight, error) {
 		got.alarms[id] = parseAlarm(id, text)
 	}
 	for i, g := range s.groups {
-		there, err := parseHead(answers[i].Val())
-		if err != nil {
-			return nil, fmt.Errorf("%w: head of group %02x: %w", store.ErrCorrupt, g, err)
+		if err := w.compare(ctx, g, before[g], answers[i], got); err != nil {
+			return nil, err
 		}
-		w.o.heads.looked(g, before[g], there, got.acked == nil)
 	}
 	return got, nil
 }
 
-func parseHead(values []any) (head, error) {
-	if len(values) != 3 {
-		return head{}, errors.New("it is not three fields")
+// follow asks elsewhere what a master answered with ASK, for the slot is on its way to another one.
+func (w *watch) follow(ctx context.Context, cmd goredis.Cmder) error {
+	if _, moving := goredis.IsAskError(cmd.Err()); !moving {
+		return cmd.Err()
+	}
+	return w.o.client.Process(ctx, cmd)
+}
+
+// compare takes what a master answered of a group's head. What is on its way to another master, or written by a restore
+// that may still be undone, is compared and not remembered.
+func (w *watch) compare(ctx context.Context, group int, before head, answer *goredis.SliceCmd, got *sight) error {
+	here := answer.Err() == nil
+	if err := w.follow(ctx, answer); err != nil {
+		return fmt.Errorf("%w: head of group %02x: %w", store.ErrUnavailable, group, err)
+	}
+	there, restoring, err := parseHead(answer.Val())
+	if err != nil {
+		return fmt.Errorf("%w: head of group %02x: %w", store.ErrCorrupt, group, err)
+	}
+	durable := got.acked == nil && here && !restoring
+	w.o.heads.looked(group, before, there, durable)
+	if durable || there.Incarnation <= before.Incarnation {
+		got.asked = append(got.asked, group)
+	}
+	return nil
+}
+
+// parseHead reads a head, and whether a restore has claimed it.
+func parseHead(values []any) (h head, restoring bool, err error) {
+	if len(values) != 4 {
+		return head{}, false, errors.New("it is not four fields")
 	}
 	var n [3]int64
-	for i, v := range values {
-		if v == nil {
+	for i := range n {
+		if values[i] == nil {
 			continue
 		}
-		var err error
-		if n[i], err = strconv.ParseInt(fmt.Sprint(v), 10, 64); err != nil {
-			return head{}, err
+		if n[i], err = strconv.ParseInt(fmt.Sprint(values[i]), 10, 64); err != nil {
+			return head{}, false, err
 		}
 	}
-	return head{n[0], n[1], n[2]}, nil
+	return head{n[0], n[1], n[2]}, values[3] != nil, nil
 }
 
 // shut: nobody answers for these groups.
@@ -106,20 +136,19 @@ func (w *watch) shut(s master) {
 	}
 }
 
-// report draws the conclusions of a look, and tells the other nodes.
-func (w *watch) report(ctx context.Context, s master, got *sight, failed map[string]error) error {
+// report draws the conclusions of a look, and tells the other nodes. missing is what this round has proven to be.
+func (w *watch) report(ctx context.Context, s master, got *sight, missing findings) error {
 	v := w.note(s, got)
 	if w.now().Sub(v.inspected) > gateEvery {
 		if err := w.inspect(ctx, s, v); err != nil {
 			return err
 		}
 	}
-	if missing := w.o.heads.rolledBack(); len(missing) > 0 {
-		// With a look that failed an acceptance may have gone unseen.
-		if _, raised := got.alarms[w.o.heads.id()]; raised || len(failed) > 0 {
+	if w.o.heads.closed() != nil {
+		if _, raised := got.alarms[w.o.heads.id()]; raised || !missing.toldTo(s) {
 			return nil
 		}
-		return w.raise(ctx, s, missing)
+		return w.raise(ctx, s, missing.lost)
 	}
 	if got.acked != nil && !w.o.allowLossy {
 		return fmt.Errorf("%w: look at the master %s: %w", errUnproven, v.addr, got.acked)

@@ -36,5 +36,9 @@ elseif what == 'wipe' then -- a step of it: 0 when the partition is empty and go
     redis.call('HDEL', KEYS[2], ARGV[3])
     return 0
   end
-elseif what == 'free' then redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[4]) end
+elseif what == 'free' then -- the leave to go on after a rollback stays
+  local inc = redis.call('HGET', KEYS[1], 'inc')
+  redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[4])
+  if inc then redis.call('HSET', KEYS[1], 'inc', inc) end
+end
 return 1

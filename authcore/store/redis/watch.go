@@ -42,7 +42,7 @@ const (
 	viewsLimit  = 64                      // masters remembered; more than a Cluster of this size has
 )
 
-// watchOptions of newWatch.
+// watchOptions of startWatch.
 type watchOptions struct {
 	client     goredis.UniversalClient // the watch's own; it closes it
 	heads      *heads
@@ -81,19 +81,24 @@ type watch struct {
 	alarms map[int]map[string]Alarm // by anchor and node, as last seen
 	known  map[int]map[string]bool  // by anchor: the nodes that were alive at the last look
 	said   map[int]int64            // by anchor: when this process last wrote its heartbeat, by the server's clock
+	silent map[string]silence       // by anchor and node: those that are silent for long
 	twin   bool                     // another process writes ours
 	aof    bool                     // every master knows WAITAOF
 	failed map[string]error         // looks that failed in the last round, by address; "" when no master could be found
 }
 
+func newWatch(o watchOptions) *watch {
+	return &watch{
+		o: o, now: time.Now,
+		views: map[string]*view{}, alarms: map[int]map[string]Alarm{}, known: map[int]map[string]bool{},
+		said: map[int]int64{}, silent: map[string]silence{}, failed: map[string]error{},
+	}
+}
+
 // startWatch inspects every master, makes the first round and goes on until close. It fails for a server that is lossy
 // and for a copied state folder; a rollback is no error here, for the operator has to be able to accept it.
 func startWatch(ctx context.Context, o watchOptions) (*watch, error) {
-	w := &watch{
-		o: o, now: time.Now,
-		views: map[string]*view{}, alarms: map[int]map[string]Alarm{}, known: map[int]map[string]bool{},
-		said: map[int]int64{}, failed: map[string]error{},
-	}
+	w := newWatch(o)
 	if err := w.join(ctx); err != nil {
 		return nil, errors.Join(err, o.client.Close())
 	}
@@ -199,11 +204,12 @@ func (w *watch) round(ctx context.Context) error {
 	}
 	w.keepAnchors(shards)
 	sights, failed := w.lookAll(ctx, shards)
+	missing := w.findings(sights)
 	for i, s := range shards {
 		if sights[i] == nil {
 			continue
 		}
-		if err := w.report(ctx, s, sights[i], failed); err != nil {
+		if err := w.report(ctx, s, sights[i], missing); err != nil {
 			failed[s.client.Options().Addr] = err
 		}
 	}
