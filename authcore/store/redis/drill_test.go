@@ -3,12 +3,9 @@ package redis
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,163 +13,18 @@ import (
 	"latchkey/authcore/store/redistest"
 )
 
-// tally is what a drill counts. A record that was deleted, and the deletion acknowledged, is resurrected when any node
-// reads it as present.
-type tally struct {
-	acknowledged, lost, resurrected atomic.Int64
-	noticed                         bool
-}
-
-// fleet is several nodes in this process, each with a folder of its own.
-type fleet struct {
-	nodes []*DB
-	tally
-}
-
-func openFleet(t *testing.T, n int, o Options) *fleet {
-	t.Helper()
-	f := &fleet{}
-	for i := range n {
-		o.StateDir, o.Node = filepath.Join(t.TempDir(), "state"), fmt.Sprint("node", i)
-		f.nodes = append(f.nodes, mustOpen(t, o))
-	}
-	return f
-}
-
-// write lets every node put and delete records of its own until ctx ends, and answers those whose last change was
-// acknowledged: the name and whether it is there. A change that was not acknowledged is repeated until it was.
-func (f *fleet) write(ctx context.Context) map[string]bool {
-	var mu sync.Mutex
-	there := map[string]bool{}
-	var writers sync.WaitGroup
-	for n, db := range f.nodes {
-		for w := range 4 {
-			writers.Go(func() {
-				for i := 0; ctx.Err() == nil; i++ {
-					name := fmt.Sprintf("n%d w%d %d", n, w, i)
-					put := store.Op{Kind: store.Put, Name: name, Value: []byte(name), IfRevision: store.AnyRevision}
-					if _, err := db.Records().Apply(context.Background(), part(name), put); err != nil {
-						continue
-					}
-					f.acknowledged.Add(1)
-					mu.Lock()
-					there[name] = true
-					mu.Unlock()
-					if i%2 == 0 {
-						continue
-					}
-					mu.Lock()
-					delete(there, name) // either way is right while it is not acknowledged
-					mu.Unlock()
-					gone := store.Op{Kind: store.Delete, Name: name, IfRevision: store.AnyRevision}
-					if _, err := db.Records().Apply(context.Background(), part(name), gone); err == nil {
-						f.acknowledged.Add(1)
-						mu.Lock()
-						there[name] = false
-						mu.Unlock()
-					}
-				}
-			})
-		}
-	}
-	writers.Wait()
-	return there
-}
-
-// part spreads the records over partitions, so over groups.
-func part(name string) string {
-	return fmt.Sprint("p", len(name), name[len(name)-1:], strings.Fields(name)[1])
-}
-
-// compare reads everything through every node that answers, and counts.
-func (f *fleet) compare(t *testing.T, there map[string]bool) {
-	t.Helper()
-	for name, want := range there {
-		for _, db := range f.nodes {
-			_, err := db.Records().Get(t.Context(), store.Key{Partition: part(name), Name: name})
-			switch {
-			case err == nil && !want:
-				f.resurrected.Add(1)
-			case errors.Is(err, store.ErrNotFound) && want:
-				f.lost.Add(1)
-			case errors.Is(err, ErrRolledBack):
-				f.noticed = true
-				return
-			case err != nil && !errors.Is(err, store.ErrNotFound):
-				t.Errorf("read %q: %v", name, err)
-				return
-			}
-		}
-	}
-}
-
-func (f *fleet) report(t *testing.T) {
-	t.Helper()
-	t.Logf("acknowledged %d, lost %d, noticed %t, resurrected %d", f.acknowledged.Load(), f.lost.Load(), f.noticed, f.resurrected.Load())
-	if f.resurrected.Load() > 0 {
-		t.Error("a deleted record was read as present")
-	}
-	if f.acknowledged.Load() < 100 {
-		t.Error("hardly anything was written")
-	}
-}
-
-// soon waits until what is asked for holds.
-func soon(t *testing.T, what string, within time.Duration, holds func() bool) time.Duration {
-	t.Helper()
-	began := time.Now()
-	for !holds() {
-		if time.Since(began) > within {
-			t.Fatalf("not within %v: %s", within, what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	return time.Since(began)
-}
-
-func (f *fleet) allClosed() bool {
-	for _, db := range f.nodes {
-		if _, err := db.Records().Get(context.Background(), store.Key{Partition: "x", Name: "x"}); !errors.Is(err, ErrRolledBack) {
-			return false
-		}
-	}
-	return true
-}
-
-func (f *fleet) allOpen() bool {
-	for _, db := range f.nodes {
-		if _, err := db.Records().Get(context.Background(), store.Key{Partition: "x", Name: "x"}); !errors.Is(err, store.ErrNotFound) {
-			return false
-		}
-	}
-	return true
-}
-
-func writeFor(f *fleet, d time.Duration) map[string]bool {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	defer cancel()
-	return f.write(ctx)
-}
-
-// copyFiles are the data files of a server, as a snapshot of the machine would have them.
-func copyFiles(t *testing.T, from, to string) {
-	t.Helper()
-	if err := os.RemoveAll(to); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // An emptied store closes all nodes within a second, tells what is missing, and goes on when an operator accepts it.
 func TestDrillFlushAll(t *testing.T) {
 	s := redistest.Standalone(t)
 	f := openFleet(t, 3, Options{Mode: Standalone, Addresses: []string{s.Addr}})
-	writeFor(f, 300*time.Millisecond)
-	id := f.nodes[0].ID()
+	f.writeFor(300 * time.Millisecond)
+	stop := f.watchDeleted()
 	s.Must(t, "FLUSHALL")
 	took := soon(t, "all nodes are closed", 2*time.Second, f.allClosed)
+	f.noticed = true
+	f.count(t, testClient(t, s.Addr))
+	stop()
+	f.told(t)
 	t.Logf("closed after %v", took)
 	if took > time.Second {
 		t.Error("that is too late")
@@ -196,39 +48,39 @@ func TestDrillFlushAll(t *testing.T) {
 		}
 	}
 	soon(t, "all nodes are open", 5*time.Second, f.allOpen)
-	t.Logf("store %s, now %v", id, s.Must(t, "HGET", f.nodes[0].keys.meta(), "id"))
-	f.compare(t, writeFor(f, 200*time.Millisecond))
-	if f.lost.Load() > 0 || f.noticed {
-		t.Error("after the acceptance something is missing again")
+	if id := s.Must(t, "HGET", f.nodes[0].keys.meta(), "id"); id != f.nodes[0].ID() || id != fresh.ID() {
+		t.Errorf("the store was %s and is now %v, for a new node %s", f.nodes[0].ID(), id, fresh.ID())
 	}
-	f.report(t)
+	f.noticed, f.there = false, map[string]bool{}
+	f.writeFor(200 * time.Millisecond)
+	f.count(t, testClient(t, s.Addr))
+	f.noticed = !f.allOpen()
+	f.kept(t)
+	o := f.nodes[2].options
+	f.nodes[2].Close()
+	if again := mustOpen(t, o); again.ID() != f.nodes[0].ID() {
+		t.Errorf("started again it is store %s, not %s", again.ID(), f.nodes[0].ID())
+	}
 }
 
 // Old files under a server that starts again: what a restored machine has.
 func TestDrillOldFiles(t *testing.T) {
 	s := redistest.Standalone(t)
 	f := openFleet(t, 3, Options{Mode: Standalone, Addresses: []string{s.Addr}})
-	writeFor(f, 300*time.Millisecond)
+	f.writeFor(300 * time.Millisecond)
 	old := filepath.Join(t.TempDir(), "old")
 	copyFiles(t, filepath.Join(s.Dir, "appendonlydir"), old)
-	there := writeFor(f, 300*time.Millisecond)
+	f.writeFor(300 * time.Millisecond)
+	stop := f.watchDeleted()
 	s.Kill(t)
 	copyFiles(t, old, filepath.Join(s.Dir, "appendonlydir"))
 	s.Restart(t)
-	// From the first answer on nobody reads what was deleted.
-	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); {
-		for name, want := range there {
-			if want {
-				continue
-			}
-			if _, err := f.nodes[0].Records().Get(t.Context(), store.Key{Partition: part(name), Name: name}); err == nil {
-				f.resurrected.Add(1)
-			}
-			break // another one each time
-		}
-	}
-	soon(t, "all nodes are closed", 5*time.Second, f.allClosed)
+	took := soon(t, "all nodes are closed", 5*time.Second, f.allClosed)
+	t.Logf("closed %v after it answered again", took)
 	f.noticed = true
+	f.count(t, testClient(t, s.Addr))
+	stop()
+	f.told(t)
 	// A node that is started again still knows it, and the folder of another one cannot be used beside it.
 	o := f.nodes[0].options
 	if err := f.nodes[0].Close(); err != nil {
@@ -242,7 +94,6 @@ func TestDrillOldFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	soon(t, "all nodes are open", 5*time.Second, f.allOpen)
-	f.report(t)
 }
 
 // With appendfsync always nothing that was acknowledged is lost by kill -9, and nobody cries wolf.
@@ -258,14 +109,13 @@ func TestDrillKillDurable(t *testing.T) {
 			s.Restart(t)
 		}
 	})
-	there := f.write(ctx)
+	stop := f.watchDeleted()
+	f.write(ctx)
 	killer.Wait()
+	stop()
 	soon(t, "all nodes are open", 10*time.Second, f.allOpen)
-	f.compare(t, there)
-	f.report(t)
-	if f.lost.Load() > 0 || f.noticed {
-		t.Error("something is missing")
-	}
+	f.count(t, testClient(t, s.Addr))
+	f.kept(t)
 }
 
 // Without fsync a restart over files that lack the end is noticed, or nothing was lost.
@@ -274,16 +124,16 @@ func TestDrillKillLossy(t *testing.T) {
 		t.Run(fsync, func(t *testing.T) {
 			s := redistest.Standalone(t, "appendfsync "+fsync)
 			f := openFleet(t, 3, Options{Mode: Standalone, Addresses: []string{s.Addr}, AllowLossy: true})
-			there := writeFor(f, time.Second)
+			f.writeFor(time.Second)
+			stop := f.watchDeleted()
 			s.Kill(t)
 			cutTail(t, filepath.Join(s.Dir, "appendonlydir")) // what a power cut takes of what was not synced
 			s.Restart(t)
 			soon(t, "all nodes are closed", 10*time.Second, f.allClosed)
-			f.compare(t, there)
-			f.report(t)
-			if !f.noticed {
-				t.Error("nobody noticed")
-			}
+			f.noticed = true
+			f.count(t, testClient(t, s.Addr))
+			stop()
+			f.told(t)
 		})
 	}
 }
@@ -335,58 +185,94 @@ func TestDrillReplicaSilent(t *testing.T) {
 	}
 }
 
-// A replica that was cut off is promoted by hand while others write: whatever it lacks is noticed before anybody reads
-// or writes there.
-func TestDrillStaleReplica(t *testing.T) {
-	f0 := redistest.SentinelWith(t, redistest.Options{
+// staleReplica starts a fleet whose master has a replica that misses what is written after cut, and sentinels that
+// promote it all the same.
+func staleReplica(t *testing.T) (f0 *redistest.Fleet, o Options, cut func()) {
+	f0 = redistest.SentinelWith(t, redistest.Options{
 		Conf: []string{"min-replicas-to-write 0"}, Sentinel: []string{"sentinel down-after-milliseconds latchkey 500"},
 	})
-	master, replica := f0.Masters[0], f0.Replicas[0]
-	f := openFleet(t, 3, Options{Mode: Sentinel, Addresses: f0.Addresses(), MasterName: redistest.MasterName, AllowLossy: true})
-	writeFor(f, 500*time.Millisecond)
+	o = Options{Mode: Sentinel, Addresses: f0.Addresses(), MasterName: redistest.MasterName, AllowLossy: true}
+	return f0, o, func() { cutOff(t, f0.Masters[0], f0.Replicas[0]) }
+}
+
+func cutOff(t *testing.T, master, replica *redistest.Server) {
+	t.Helper()
 	replica.Must(t, "CONFIG", "SET", "masteruser", "nobody", "masterauth", "wrong")
-	master.Must(t, "CLIENT", "KILL", "TYPE", "replica") // it misses what follows
-	there := writeFor(f, 300*time.Millisecond)
-	master.Kill(t)
+	master.Must(t, "CLIENT", "KILL", "TYPE", "replica")
+}
+
+// A replica that was cut off is promoted while others write: whatever it lacks is noticed before anybody reads or writes
+// there.
+func TestDrillStaleReplica(t *testing.T) {
+	f0, o, cut := staleReplica(t)
+	f := openFleet(t, 3, o)
+	f.writeFor(500 * time.Millisecond)
+	cut()
+	f.writeFor(300 * time.Millisecond)
+	stop := f.watchDeleted()
+	f0.Masters[0].Kill(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	var readers sync.WaitGroup
-	readers.Go(func() { f.readDeleted(ctx, there) })
 	var writers sync.WaitGroup
 	writers.Go(func() { f.write(ctx) }) // others race past what was lost
 	took := soon(t, "all nodes are closed", 30*time.Second, f.allClosed)
 	t.Logf("closed %v after the master was killed", took)
+	f.noticed = true
 	time.Sleep(time.Second)
 	cancel()
-	readers.Wait()
 	writers.Wait()
-	f.noticed = true
-	f.report(t)
+	f.count(t, testClient(t, f0.Replicas[0].Addr))
+	stop()
+	f.told(t)
 	if err := f.nodes[2].AcceptRollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	soon(t, "all nodes are open", 10*time.Second, f.allOpen)
 }
 
-// readDeleted reads through every node what was deleted for good, until ctx ends.
-func (f *fleet) readDeleted(ctx context.Context, there map[string]bool) {
-	var readers sync.WaitGroup
-	for _, db := range f.nodes {
-		readers.Go(func() {
-			for ctx.Err() == nil {
-				for name, want := range there {
-					if want || ctx.Err() != nil {
-						continue
-					}
-					if _, err := db.Records().Get(ctx, store.Key{Partition: part(name), Name: name}); err == nil {
-						f.resurrected.Add(1)
-					} else if !errors.Is(err, store.ErrNotFound) {
-						time.Sleep(time.Millisecond)
-					}
-				}
-			}
-		})
+// Only the writer knows of its last deletion when the master dies, and it looks later than another node: that one waits
+// for it, and does not read on the new master what was deleted.
+func TestDrillBarrier(t *testing.T) {
+	f0, o, cut := staleReplica(t)
+	f := openFleet(t, 2, o)
+	reader, writer := f.nodes[0], f.nodes[1]
+	f.writeOne(writer)
+	key := store.Key{Partition: "alone", Name: "member"}
+	apply(t, writer, key, store.Put)
+	cut()
+	reader.watch.rounds.Lock() // it has not seen what comes now
+	apply(t, writer, key, store.Delete)
+	f0.Masters[0].Kill(t)
+	writer.watch.rounds.Lock()
+	reader.watch.rounds.Unlock()
+	promoted := func() bool {
+		info, err := f0.Replicas[0].Info("replication")
+		return err == nil && info["role"] == "master"
 	}
-	readers.Wait()
+	read := func() error {
+		_, err := reader.Records().Get(t.Context(), key)
+		return err
+	}
+	soon(t, "the replica is promoted", 20*time.Second, promoted)
+	for until := time.Now().Add(2 * time.Second); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
+		if err := read(); err == nil {
+			t.Fatal("what was deleted was read")
+		} else if !errors.Is(err, store.ErrUnavailable) {
+			t.Fatalf("read: %v", err)
+		}
+	}
+	writer.watch.rounds.Unlock()
+	took := soon(t, "both are closed", 10*time.Second, f.allClosed)
+	t.Logf("closed %v after the writer could look", took)
+	if err := read(); !errors.Is(err, ErrRolledBack) {
+		t.Errorf("read: %v", err)
+	}
+}
+
+func apply(t *testing.T, db *DB, k store.Key, kind store.Kind) {
+	t.Helper()
+	if _, err := db.Records().Apply(t.Context(), k.Partition, store.Op{Kind: kind, Name: k.Name, IfRevision: store.AnyRevision}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Two processes with copies of one folder: the second is refused while the first lives.
