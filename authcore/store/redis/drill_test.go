@@ -243,6 +243,8 @@ func TestDrillBarrier(t *testing.T) {
 	apply(t, writer, key, store.Delete)
 	f0.Masters[0].Kill(t)
 	writer.watch.rounds.Lock()
+	lookOn := sync.OnceFunc(writer.watch.rounds.Unlock)
+	defer lookOn()
 	reader.watch.rounds.Unlock()
 	promoted := func() bool {
 		info, err := f0.Replicas[0].Info("replication")
@@ -260,7 +262,7 @@ func TestDrillBarrier(t *testing.T) {
 			t.Fatalf("read: %v", err)
 		}
 	}
-	writer.watch.rounds.Unlock()
+	lookOn()
 	took := soon(t, "both are closed", 10*time.Second, f.allClosed)
 	t.Logf("closed %v after the writer could look", took)
 	if err := read(); !errors.Is(err, ErrRolledBack) {
