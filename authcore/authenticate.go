@@ -31,6 +31,7 @@ type trial struct {
 	print           string      // of the name: for throttle and lease
 	hold            time.Duration
 	known           bool // the member signed in from this source before
+	failed          bool // wrong ones for this name from this source are counted
 	tenant          *member.Tenant
 	person          member.Person
 	apps            *apppass.Record
@@ -192,6 +193,7 @@ func (c *Core) gate(ctx context.Context, t *trial) (Decision, error) {
 		t.detail = "source"
 		return Decision{Reason: Throttled, RetryAfter: v.Retry}, nil
 	}
+	t.failed = v.Own
 	return Decision{}, nil
 }
 

@@ -199,6 +199,9 @@ func (c *Core) Members(ctx context.Context, a Actor, domain, text, after string,
 	}
 	d := t.Domain.ID
 	q := store.Query{Prefix: member.AddressPrefix, Limit: store.MaxListLimit}
+	if text == "" {
+		q.Limit = max(1, min(limit, q.Limit)) // a page is nearly as many addresses; further ones are asked for again
+	}
 	if after != "" {
 		q.After = member.AddressPrefix + after
 	}
@@ -221,7 +224,7 @@ func (c *Core) Members(ctx context.Context, a Actor, domain, text, after string,
 				return l, strings.TrimPrefix(r.Name, member.AddressPrefix), nil
 			}
 		}
-		if len(recs) < store.MaxListLimit {
+		if len(recs) < q.Limit {
 			return l, "", nil
 		}
 	}

@@ -166,6 +166,9 @@ func (c *Core) recordAllow(ctx context.Context, t *trial, d Decision) error {
 	if err := c.apply(ctx, d.Domain, ops...); err != nil {
 		return err
 	}
+	if !t.failed {
+		return nil
+	}
 	if err := c.throttle.Forgive(ctx, t.source, d.Domain, t.print); err != nil {
 		c.log.Warn("forgive a source", "error", err)
 	}

@@ -32,7 +32,7 @@ func copied(t *testing.T, k *secret.Keys) *secret.Keys {
 	return l
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -48,6 +48,7 @@ func Source(a netip.Addr) string {
 type Verdict struct {
 	Hold  time.Duration // a refusal leaves at start + Hold
 	Retry time.Duration // above zero: throttled, come again after that
+	Own   bool          // failures for this very name are counted, which Forgive would forget
 }
 
 func sourceKey(source string) store.Key { return store.Key{Partition: partition, Name: "s/" + source} }
@@ -57,13 +58,14 @@ func pairKey(source string, d member.DomainID, id string) store.Key {
 }
 
 // Look says how an attempt from source for a name (by its print) fares. known sources of the member are not slowed by
-// others' failures.
+// others' failures. What is counted for a name is counted for its source too, so that one question is enough where
+// nothing failed.
 func (t *Throttle) Look(ctx context.Context, source string, d member.DomainID, name string, known bool) (Verdict, error) {
-	pair, err := t.count(ctx, pairKey(source, d, name), stop)
-	if err != nil {
-		return Verdict{}, err
-	}
 	all, err := t.count(ctx, sourceKey(source), stop*sourceShare)
+	if err != nil || all == 0 {
+		return Verdict{Hold: t.Hold}, err
+	}
+	pair, err := t.count(ctx, pairKey(source, d, name), stop)
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -74,7 +76,7 @@ func (t *Throttle) Look(ctx context.Context, source string, d member.DomainID, n
 	if n >= stop {
 		return Verdict{Hold: t.Hold, Retry: Window / 2}, nil
 	}
-	v := Verdict{Hold: t.Hold}
+	v := Verdict{Hold: t.Hold, Own: pair > 0}
 	for _, s := range steps {
 		if n >= s.from {
 			v.Hold = time.Duration(s.factor * float64(t.Hold))

@@ -1,0 +1,113 @@
+package authcore_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"latchkey/authcore"
+	"latchkey/authcore/apppass"
+	"latchkey/authcore/authtest"
+	"latchkey/authcore/sample"
+	"latchkey/authcore/store/redis"
+	"latchkey/authcore/store/redistest"
+)
+
+// programs are clients of so many members, each with an app password of its own.
+type programs struct {
+	*authcore.Core
+	attempts []authcore.Attempt
+}
+
+// newPrograms makes a node over an engine and n members who are about their day: all that a sign-in reads is held.
+func newPrograms(tb testing.TB, n int, engine func(*authcore.Options)) *programs {
+	c := authtest.New(tb, func(o *authcore.Options) { engine(o); o.PerDoor = 1000 })
+	p := &programs{Core: c.Core}
+	for i := range n {
+		address := fmt.Sprintf("m%d@%s", i, sample.New)
+		_, _, err := c.CreateMember(tb.Context(), authtest.Operator(), sample.New, authcore.NewMember{Address: address})
+		must(tb, err)
+		_, plain, err := c.CreateAppPasswordFor(tb.Context(), authtest.Operator(), address, apppass.Wish{Name: "Mail"})
+		must(tb, err)
+		p.attempts = append(p.attempts, authtest.Attempt("imap", address, plain.Reveal()))
+	}
+	for i := range 3 * n {
+		p.signIn(tb, p.Core, i)
+	}
+	return p
+}
+
+func (p *programs) signIn(tb testing.TB, c *authcore.Core, i int) {
+	d, err := c.Authenticate(tb.Context(), p.attempts[i%len(p.attempts)])
+	if err != nil || !d.Allowed() {
+		tb.Errorf("sign-in: %q, %v", d.Reason, err)
+		return
+	}
+	c.Ended(tb.Context(), d.Session, authcore.End{})
+}
+
+// signInOften has clients sign in and out, b.N times in all, and reports what one costs of this process and how many a
+// core of it does.
+func (p *programs) signInOften(b *testing.B, clients int) {
+	var next atomic.Int64
+	var running sync.WaitGroup
+	b.ReportAllocs()
+	b.ResetTimer()
+	before := cpu(b)
+	for range clients {
+		running.Go(func() {
+			for i := next.Add(1); i <= int64(b.N) && !b.Failed(); i = next.Add(1) {
+				p.signIn(b, p.Core, int(i))
+			}
+		})
+	}
+	running.Wait()
+	each := float64(cpu(b)-before) / float64(b.N)
+	b.ReportMetric(each/1e3, "cpu-µs/op")
+	b.ReportMetric(1e9/each, "op/s/core")
+}
+
+// benched is an engine that Latchkey runs on, as main puts it together.
+type benched struct {
+	name string
+	open func(testing.TB) func(*authcore.Options)
+}
+
+func benchedEngines() []benched {
+	return []benched{
+		{"embedded", onSQLite},
+		{"redis-always", func(tb testing.TB) func(*authcore.Options) { return onFsync(tb, "always") }},
+		{"redis-everysec", func(tb testing.TB) func(*authcore.Options) { return onFsync(tb, "everysec") }},
+	}
+}
+
+func onFsync(tb testing.TB, fsync string) func(*authcore.Options) {
+	redistest.Need(tb, "redis-server")
+	return onServer(tb, redistest.Standalone(tb, "appendfsync "+fsync))
+}
+
+// onServer makes the Core the one node of a fleet.
+func onServer(tb testing.TB, s *redistest.Server) func(*authcore.Options) {
+	return func(o *authcore.Options) {
+		db, err := redis.Open(tb.Context(), redis.Options{Mode: redis.Standalone, Addresses: []string{s.Addr}, AllowLossy: true,
+			StateDir: filepath.Join(tb.TempDir(), "node"), Node: "bench"})
+		must(tb, err)
+		tb.Cleanup(func() { _ = db.Close() })
+		o.Records, o.Ephemeral, o.Bus, o.Node = db.Records(), db.Ephemeral(), db.Bus(), db.NodeID()
+		o.Fleet = &authcore.Fleet{Name: "bench"}
+	}
+}
+
+// BenchmarkEngines is a whole sign-in with an app password, its durable audit record and its end, on records that are
+// held, over each engine.
+func BenchmarkEngines(b *testing.B) {
+	for _, e := range benchedEngines() {
+		for _, clients := range []int{1, 32, 64} {
+			b.Run(fmt.Sprintf("engine=%s/clients=%d", e.name, clients), func(b *testing.B) {
+				newPrograms(b, clients, e.open(b)).signInOften(b, clients)
+			})
+		}
+	}
+}
