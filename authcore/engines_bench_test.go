@@ -3,6 +3,7 @@ package authcore_test
 import (
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,9 +22,15 @@ type programs struct {
 	attempts []authcore.Attempt
 }
 
-// newPrograms makes a node over an engine and n members who are about their day: all that a sign-in reads is held.
-func newPrograms(tb testing.TB, n int, engine func(*authcore.Options)) *programs {
-	c := authtest.New(tb, func(o *authcore.Options) { engine(o); o.PerDoor = 1000 })
+// newPrograms makes a node over an engine and n members who are about their day: all that a sign-in reads is held, but
+// for a cold one, which holds next to nothing.
+func newPrograms(tb testing.TB, n int, cold bool, engine func(*authcore.Options)) *programs {
+	c := authtest.New(tb, func(o *authcore.Options) {
+		engine(o)
+		if o.PerDoor = 1000; cold {
+			o.CacheEntries = 1
+		}
+	})
 	p := &programs{Core: c.Core}
 	for i := range n {
 		address := fmt.Sprintf("m%d@%s", i, sample.New)
@@ -69,25 +76,6 @@ func (p *programs) signInOften(b *testing.B, clients int) {
 	b.ReportMetric(1e9/each, "op/s/core")
 }
 
-// benched is an engine that Latchkey runs on, as main puts it together.
-type benched struct {
-	name string
-	open func(testing.TB) func(*authcore.Options)
-}
-
-func benchedEngines() []benched {
-	return []benched{
-		{"embedded", onSQLite},
-		{"redis-always", func(tb testing.TB) func(*authcore.Options) { return onFsync(tb, "always") }},
-		{"redis-everysec", func(tb testing.TB) func(*authcore.Options) { return onFsync(tb, "everysec") }},
-	}
-}
-
-func onFsync(tb testing.TB, fsync string) func(*authcore.Options) {
-	redistest.Need(tb, "redis-server")
-	return onServer(tb, redistest.Standalone(tb, "appendfsync "+fsync))
-}
-
 // onServer makes the Core the one node of a fleet.
 func onServer(tb testing.TB, s *redistest.Server) func(*authcore.Options) {
 	return func(o *authcore.Options) {
@@ -100,14 +88,44 @@ func onServer(tb testing.TB, s *redistest.Server) func(*authcore.Options) {
 	}
 }
 
-// BenchmarkEngines is a whole sign-in with an app password, its durable audit record and its end, on records that are
-// held, over each engine.
+// BenchmarkEngines is a whole sign-in with an app password, its durable audit record and its end, over each engine: warm
+// on records that are held, cold with nothing held.
 func BenchmarkEngines(b *testing.B) {
-	for _, e := range benchedEngines() {
+	for _, state := range []string{"warm", "cold"} {
 		for _, clients := range []int{1, 32, 64} {
-			b.Run(fmt.Sprintf("engine=%s/clients=%d", e.name, clients), func(b *testing.B) {
-				newPrograms(b, clients, e.open(b)).signInOften(b, clients)
-			})
+			for _, fsync := range []string{"", "always", "everysec"} { // side by side, for the machine changes
+				name := "engine=redis-" + fsync
+				if fsync == "" {
+					name = "engine=embedded"
+				}
+				b.Run(fmt.Sprintf("%s/clients=%d/%s", state, clients, name), func(b *testing.B) { benchEngine(b, fsync, clients, state == "cold") })
+			}
 		}
 	}
+}
+
+func benchEngine(b *testing.B, fsync string, clients int, cold bool) {
+	if fsync == "" {
+		newPrograms(b, clients, cold, onSQLite(b)).signInOften(b, clients)
+		return
+	}
+	redistest.Need(b, "redis-server")
+	server := redistest.Standalone(b, "appendfsync "+fsync)
+	p := newPrograms(b, clients, cold, onServer(b, server))
+	before := serverCPU(b, server)
+	p.signInOften(b, clients)
+	b.ReportMetric((serverCPU(b, server)-before)*1e6/float64(b.N), "server-µs/op")
+}
+
+// serverCPU is what a server has used, in seconds.
+func serverCPU(b *testing.B, s *redistest.Server) float64 {
+	info, err := s.Info("cpu")
+	must(b, err)
+	var sum float64
+	for _, name := range []string{"used_cpu_user", "used_cpu_sys"} {
+		n, err := strconv.ParseFloat(info[name], 64)
+		must(b, err)
+		sum += n
+	}
+	return sum
 }

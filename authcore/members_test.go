@@ -1,7 +1,9 @@
 package authcore_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"latchkey/authcore"
 	"latchkey/authcore/authtest"
 	"latchkey/authcore/member"
+	"latchkey/authcore/sample"
 	"latchkey/authcore/store"
 	"latchkey/authcore/store/storetest"
 )
@@ -126,4 +129,39 @@ func TestAddressUsedAgainInheritsNothing(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Aliases lie between primary addresses and fill no page.
+func TestPagesOfMembersAmongAliases(t *testing.T) {
+	s := newStage(t, nil)
+	var want []string
+	for i := range 12 {
+		address := fmt.Sprintf("paged-%02d@old.example", i)
+		_, _, err := s.CreateMember(t.Context(), authtest.Operator(), sample.Old, authcore.NewMember{Address: address,
+			Aliases: []string{fmt.Sprintf("paged-%02d-a@old.example", i), fmt.Sprintf("paged-%02d-b@old.example", i)}})
+		must(t, err)
+		want = append(want, address)
+	}
+	for _, limit := range []int{1, 2, 5, 12, 13, 1000} {
+		var got []string
+		for after := ""; ; {
+			l, next, err := s.Members(t.Context(), authtest.Operator(), sample.Old, "", after, limit)
+			must(t, err)
+			for _, p := range l {
+				if strings.HasPrefix(p.Member.Address(), "paged-") {
+					got = append(got, p.Member.Address())
+				}
+			}
+			if next == "" {
+				break
+			}
+			if len(l) != limit {
+				t.Fatalf("pages of %d: %d members and more behind them", limit, len(l))
+			}
+			after = next
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("pages of %d: %q", limit, got)
+		}
+	}
 }

@@ -3,12 +3,14 @@ package authcore_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"latchkey/authcore"
 	"latchkey/authcore/authtest"
 	"latchkey/authcore/sample"
+	"latchkey/authcore/store"
 	"latchkey/policy"
 )
 
@@ -200,4 +202,46 @@ func TestBusyHashingIsThrottled(t *testing.T) {
 	if busy == 0 || busy == n {
 		t.Errorf("%d of %d throttled, want some", busy, n)
 	}
+}
+
+// asked counts what is asked of an Ephemeral.
+type asked struct {
+	store.Ephemeral
+	reads, deletes atomic.Int64
+}
+
+func (a *asked) Members(ctx context.Context, k store.Key, window time.Duration, limit int) ([]string, error) {
+	a.reads.Add(1)
+	return a.Ephemeral.Members(ctx, k, window, limit)
+}
+
+func (a *asked) Delete(ctx context.Context, k store.Key) error {
+	a.deletes.Add(1)
+	return a.Ephemeral.Delete(ctx, k)
+}
+
+// Over Redis each question is a journey: where nothing failed there is one, and nothing to forgive.
+func TestThrottleAsksNoMoreThanItMust(t *testing.T) {
+	a := &asked{}
+	inBubble(t, func(o *authcore.Options) { a.Ephemeral, o.Ephemeral = o.Ephemeral, a }, func(t *testing.T, s *stage) {
+		name, other := s.address("opted-in"), s.address("two-step")
+		for _, step := range []struct {
+			what           string
+			do             func()
+			reads, deletes int64
+		}{
+			{"nothing failed", func() { s.from(t, here, "imap", name, s.app("opted-in")) }, 1, 0},
+			{"wrong, for the first time", func() { s.from(t, here, "imap", name, "wrong") }, 1, 0},
+			{"another one right from the same source", func() { s.from(t, here, "imap", other, s.app("two-step")) }, 2, 0},
+			{"right after wrong", func() { s.from(t, here, "imap", name, s.app("opted-in")) }, 2, 1},
+			{"it is forgiven", func() { s.from(t, here, "imap", name, s.app("opted-in")) }, 2, 0},
+		} {
+			a.reads.Store(0)
+			a.deletes.Store(0)
+			step.do()
+			if r, d := a.reads.Load(), a.deletes.Load(); r != step.reads || d != step.deletes {
+				t.Errorf("%s: %d reads and %d deletes, want %d and %d", step.what, r, d, step.reads, step.deletes)
+			}
+		}
+	})
 }
