@@ -14,7 +14,7 @@ import (
 
 // BenchmarkApply writes records of 200 bytes; each operation is durable before the next of its writer begins.
 func BenchmarkApply(b *testing.B) {
-	for _, writers := range []int{1, 32} {
+	for _, writers := range []int{1, 32, 256} {
 		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
 			db := mustOpen(b, sqlite.Options{Dir: dataDir(b)})
 			value := strings.Repeat("v", 200)
