@@ -342,7 +342,7 @@ func byKind(keys *secret.Keys, ids []string) (macs, signs []string) {
 	return macs, signs
 }
 
-// Lacking names the living nodes that do not hold a key of this process, by the key.
+// Lacking names the other living nodes that do not hold a key of this process, by the key.
 func (c *Core) Lacking(ctx context.Context) (map[string][]string, error) {
 	if c.fleet == nil {
 		return nil, nil
@@ -354,7 +354,7 @@ func (c *Core) Lacking(ctx context.Context) (map[string][]string, error) {
 	l := map[string][]string{}
 	for _, k := range c.o.Keys.Checks() {
 		for _, n := range nodes {
-			if !slices.Contains(n.Keys, k) {
+			if n.Process != c.fleet.process && !slices.Contains(n.Keys, k) {
 				l[k.ID] = append(l[k.ID], n.Name)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -295,4 +296,65 @@ func manyRecords(ctx context.Context, w works) error {
 		}
 	}
 	return nil
+}
+
+// Keys are rotated over three processes: the new one is used when the last of them has it, none is dropped while others
+// run, and a node with another file is refused.
+func TestPeersFleetKeys(t *testing.T) {
+	t.Parallel()
+	nodes := newFleet(t, 3, standalone(redistest.Standalone(t)))
+	var run []*process
+	for _, s := range nodes {
+		run = append(run, s.serve())
+	}
+	old, _ := nodes[0].keyIDs("mac")
+	for range 2 { // nothing will ever hang on the first of them
+		if c := well(t, "keys", "rotate", "-mac", "-config", nodes[0].file); !strings.Contains(c.out, "not used yet") {
+			t.Errorf("rotate: %q", c.out)
+		}
+	}
+	listed(t, nodes[0], "waits for all nodes; missing on mx2, mx3 ")
+	macs, list := nodes[0].keyIDs("mac")
+	if len(macs) != 3 || macs[2] != old[0] {
+		t.Fatalf("after the rotation:\n%s", list)
+	}
+	nodes[1].copyFrom(nodes[0], "keys.json", "keys.json")
+	run[1].signal(syscall.SIGHUP)
+	listed(t, nodes[0], "waits for all nodes; missing on mx3 ")
+	nodes[0].wantAll("while one lacks the key", "app-only", good)
+	nodes[2].copyFrom(nodes[0], "keys.json", "keys.json")
+	run[2].signal(syscall.SIGHUP)
+	for i, s := range nodes {
+		listed(t, s, " former ")
+		if ids, list := s.keyIDs("mac"); ids[0] != macs[0] || strings.Contains(list, "waits") {
+			t.Errorf("node %d:\n%s", i+1, list)
+		}
+		s.wantAll(fmt.Sprint("with the new key, at node ", i+1), "app-only", good)
+	}
+	refused(t, []string{old[0], "is needed: "}, "keys", "drop", old[0], "-config", nodes[0].file)
+	refused(t, []string{"while other nodes run", "stop mx2, mx3"}, "keys", "drop", macs[1], "-config", nodes[0].file)
+	before, err := os.ReadFile(nodes[2].path("keys.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run[2].stop()
+	nodes[2].copyFrom(newStage(t), "keys.json", "keys.json")
+	refused(t, []string{"server keys", "lacks " + old[0]}, "serve", "-config", nodes[2].file)
+	nodes[2].write("keys.json", string(before), 0o600)
+	nodes[2].serve()
+	nodes[2].wantAll("when it is back", "app-only", good)
+}
+
+// listed waits until the list of keys says it, with one space between columns.
+func listed(t *testing.T, s *stage, words string) {
+	t.Helper()
+	var list string
+	for range 100 {
+		_, list = s.keyIDs("mac")
+		if strings.Contains(strings.Join(strings.Fields(list), " "), words) {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatalf("the list of keys never says %q:\n%s", words, list)
 }
