@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"container/heap"
+	"context"
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -185,10 +187,29 @@ func (l *Live) Cut(match func(Open) bool, cause error) int {
 	return len(found)
 }
 
+// drainRate is how many sessions a second are asked to leave: their clients come back at once, and each costs its next
+// node a TLS handshake, about a millisecond of a core.
+const drainRate = 200
+
 // Drain asks the sessions that can to end as soon as nothing is in flight, and at the latest after what within answers
-// for each. The others are not touched.
-func (l *Live) Drain(cause error, within func() time.Duration) {
-	for _, e := range l.Entries() {
+// for each. Not all in one moment, but within spread all the same. The others are not touched. ctx ends the asking.
+func (l *Live) Drain(ctx context.Context, cause error, spread time.Duration, within func() time.Duration) {
+	all := l.Entries()
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	pace := min(time.Second/drainRate, spread/time.Duration(len(all)+1))
+	began := time.Now()
+	for i, e := range all {
+		if e.left() {
+			continue
+		}
+		if ahead := time.Until(began.Add(time.Duration(i) * pace)); ahead > 0 && ctx.Err() == nil {
+			t := time.NewTimer(ahead)
+			select {
+			case <-t.C:
+			case <-ctx.Done():
+			}
+			t.Stop()
+		}
 		e.mu.Lock()
 		d, ok := e.with.(Drainer)
 		e.mu.Unlock()

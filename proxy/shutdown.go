@@ -33,7 +33,8 @@ func (s *Server) Finish(ctx context.Context) {
 }
 
 // Shutdown stops accepting and ends what is there: sign-ins get two seconds, then the temporary answer; idle sessions
-// are ended at once, with a farewell where the protocol has one; a message in flight is finished. What is left shortly
+// are ended, 200 a second, or within half of the time there is if they are many, with a farewell where the protocol has one; a
+// message in flight is finished. What is left shortly
 // before ctx's deadline (without one: after 30 s) is cut, not all in one moment, for every client will come back. It
 // waits for every goroutine of the Server; an error says how many sessions did not end in time.
 //
@@ -41,7 +42,12 @@ func (s *Server) Finish(ctx context.Context) {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop(ctx)
 	s.loops.Wait()
-	s.o.Live.Drain(ErrDrain, s.drainTime)
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		s.o.Live.Drain(ctx, ErrDrain, s.drainTime()/2, s.drainTime)
+	}()
+	defer func() { <-asked }()
 	visits := waited(&s.visits)
 	s.grace(ctx, visits)
 	s.end(ErrDrain)

@@ -3,12 +3,16 @@ package proxy_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"latchkey/authcore"
+	"latchkey/authcore/session"
+	"latchkey/proxy"
 	"latchkey/proxy/relay"
 )
 
@@ -239,4 +243,61 @@ func TestFinishLeavesSessions(t *testing.T) {
 			t.Errorf("Shutdown: %v", r.err)
 		}
 	})
+}
+
+// leaver is a session that leaves when it is asked to, and notes when.
+type leaver struct {
+	mu *sync.Mutex
+	at *[]time.Time
+}
+
+func (l leaver) Cut(error) {}
+
+func (l leaver) Drain(error, time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	*l.at = append(*l.at, time.Now())
+}
+
+// The clients of a node that stops come back to the others, 200 a second, or as fast as half of the time asks for.
+func TestDrainIsSpread(t *testing.T) {
+	for name, c := range map[string]struct {
+		sessions int
+		limit    time.Duration
+		most     int           // in any second
+		last     time.Duration // when the last one leaves, at most
+	}{
+		"a few leave at once":      {3, 30 * time.Second, 3, 20 * time.Millisecond},
+		"2 000 in 30 s":            {2000, 30 * time.Second, 201, 10 * time.Second},
+		"20 000 in 30 s":           {20_000, 30 * time.Second, 2000, 15 * time.Second},
+		"2 000 in a second's time": {2000, time.Second, 2000, 500 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStage(t, nil)
+				var mu sync.Mutex
+				var at []time.Time
+				for i := range c.sessions {
+					defer s.live.Enter(proxy.Open{Session: session.ID(fmt.Sprint(i))}, authcore.Standing{}, leaver{&mu, &at}).Leave()
+				}
+				began := time.Now()
+				if _, err := s.shutDown(c.limit); err != nil {
+					t.Fatal(err)
+				}
+				if len(at) != c.sessions || at[len(at)-1].Sub(began) > c.last {
+					t.Fatalf("%d have left, the last after %v", len(at), at[len(at)-1].Sub(began))
+				}
+				most := 0
+				for i, j := 0, 0; i < len(at); i++ {
+					for at[i].Sub(at[j]) > time.Second {
+						j++
+					}
+					most = max(most, i-j+1)
+				}
+				if t.Logf("%d in the worst second, the last after %v", most, at[len(at)-1].Sub(began)); most > c.most {
+					t.Errorf("%d in one second, want %d at most", most, c.most)
+				}
+			})
+		})
+	}
 }

@@ -264,6 +264,9 @@ func TestDialLeavesTheHungAlone(t *testing.T) {
 			mine = append(mine, m)
 		}
 	}
+	for i := range 2 * hungAfter {
+		p.servers["mail"].came(at, fmt.Sprint("refused", i), errors.New("NO [AUTHENTICATIONFAILED]"))
+	}
 	for i, m := range mine {
 		leg, err := p.Dial(t.Context(), authcore.Upstream{Name: "mail", User: m}, someone)
 		if err != nil {
@@ -272,7 +275,6 @@ func TestDialLeavesTheHungAlone(t *testing.T) {
 		if got := leg.RemoteAddr().String(); (got == quiet) != (i < hungAfter) {
 			t.Errorf("member %d is led to %s", i, got)
 		}
-		leg.Came(errors.New("NO [AUTHENTICATIONFAILED]"))
 		leg.Came(fmt.Errorf("greeting: %w", os.ErrDeadlineExceeded))
 		_ = leg.Close()
 	}
