@@ -22,18 +22,7 @@ import (
 // by the first. The keys are the same file, copied.
 func newFleet(t *testing.T, n int, redis string) []*stage {
 	t.Helper()
-	var nodes []*stage
-	for i := range n {
-		s := bareStage(t)
-		s.onRedis(fmt.Sprintf("mx%d", i+1), redis)
-		nodes = append(nodes, s)
-	}
-	nodes[0].seed()
-	for _, s := range nodes[1:] {
-		s.copyFrom(nodes[0], "keys.json", "keys.json")
-		s.people = nodes[0].people
-	}
-	return nodes
+	return newFleetAt(t, n, func(int) string { return redis })
 }
 
 // onRedis configures a node.

@@ -78,12 +78,16 @@ func (s *stage) write(name, text string, mode os.FileMode) string {
 // startBehind starts the servers behind the doors; they end with the test.
 func (s *stage) startBehind() {
 	s.t.Helper()
+	people := []demo.Person{
+		{Address: "app-only@new.example"}, {Address: "account@old.example"}, {Address: "opted-in@old.example"}, {Address: "two-step@old.example"},
+		{Address: "admin@old.example"},
+	}
+	for _, address := range drillPeople {
+		people = append(people, demo.Person{Address: address})
+	}
 	b, err := demo.New(demo.Options{
 		Domains: []string{sample.New, sample.Old}, Master: demoMaster, MasterSecret: secret.New("a master secret"),
-		People: []demo.Person{
-			{Address: "app-only@new.example"}, {Address: "account@old.example"}, {Address: "opted-in@old.example"}, {Address: "two-step@old.example"},
-			{Address: "admin@old.example"},
-		},
+		People: people,
 	})
 	if err != nil {
 		s.t.Fatal(err)
