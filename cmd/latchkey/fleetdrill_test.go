@@ -32,6 +32,7 @@ type fleetDrill struct {
 	ways     []*redistest.Proxy // of each node to Redis; nil with Sentinel
 	subjects []subject
 	steady   *claim            // nobody changes it
+	only     *drilled          // nil: any node is asked
 	app      map[string]string // the secret of each at the doors
 	operator string            // token
 	now      atomic.Value      // the fault, by name
@@ -41,7 +42,14 @@ type fleetDrill struct {
 	longestBack time.Duration
 }
 
-func (f *fleetDrill) any() *drilled                   { return f.nodes[mathrand.IntN(len(f.nodes))] }
+// any is the node that is asked next.
+func (f *fleetDrill) any() *drilled {
+	if f.only != nil {
+		return f.only
+	}
+	return f.nodes[mathrand.IntN(len(f.nodes))]
+}
+
 func (f *fleetDrill) appSecret(address string) string { return f.app[address] }
 
 // drillPeople are those beside the sample's; the servers behind the doors know them.
@@ -377,7 +385,7 @@ func (f *fleetDrill) restart(i int) {
 func TestDrillFleetStandalone(t *testing.T) {
 	f, s := standaloneDrill(t, "")
 	t.Log(tableHead)
-	for range rounds(5) {
+	for range rounds(3) {
 		for _, c := range f.faults(t, s) {
 			if c.short || longDrills() {
 				f.under(t, c.name, c.do)
