@@ -11,14 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authcore/store/redis"
 	"latchkey/authcore/store/redistest"
 )
 
 // Promotions, and what loses acknowledged changes: it has to be noticed before anybody is judged by what is left.
 
 // losing drives all while something is lost; the doors have to close, and stay closed until the loss is accepted.
-func (f *fleetDrill) losing(t *testing.T, name string, lose func(), accept func()) {
+func (f *fleetDrill) losing(t *testing.T, name string, lose func()) {
 	t.Helper()
 	f.now.Store(name)
 	was := f.figures()
@@ -53,7 +52,7 @@ func (f *fleetDrill) losing(t *testing.T, name string, lose func(), accept func(
 		}
 	}
 	f.accepted.Store(true)
-	accept()
+	f.accept(t)
 	began = time.Now()
 	for _, n := range f.nodes {
 		for f.try(t, f.steady, n, "127.200.1.1") == later {
@@ -121,18 +120,10 @@ func (f *fleetDrill) ready(t *testing.T, n *drilled) string {
 	return string(text)
 }
 
-// accept is what an operator does, from a node that never saw what is lost.
-func (f *fleetDrill) accept(t *testing.T, o redis.Options) {
+// accept is what an operator does, at one of the nodes.
+func (f *fleetDrill) accept(t *testing.T) {
 	t.Helper()
-	o.StateDir = filepath.Join(t.TempDir(), "state")
-	db, err := redis.Open(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	if err := db.AcceptRollback(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	well(t, "doctor", "-config", f.nodes[0].file, "-accept-rollback", "-yes")
 }
 
 func copyDir(t *testing.T, from, to string) {
@@ -176,8 +167,8 @@ func TestDrillFleetLoss(t *testing.T) {
 			copyDir(t, old, filepath.Join(s.Dir, "appendonlydir"))
 			s.Restart(t)
 		}, true},
-		{"everysec, and the power fails", ", allow_lossy: true", "everysec", powerFails, false},
-		{"no fsync, and the power fails", ", allow_lossy: true", "no", powerFails, false},
+		{"everysec and a power failure", ", allow_lossy: true", "everysec", powerFails, false},
+		{"no fsync and a power failure", ", allow_lossy: true", "no", powerFails, false},
 	} {
 		if !c.short && !longDrills() {
 			continue
@@ -186,9 +177,7 @@ func TestDrillFleetLoss(t *testing.T) {
 			f, s := standaloneDrill(t, c.more, "appendfsync "+c.fsync)
 			old := filepath.Join(t.TempDir(), "old")
 			copyDir(t, filepath.Join(s.Dir, "appendonlydir"), old)
-			f.losing(t, c.name, func() { c.lose(t, s, old) }, func() {
-				f.accept(t, redis.Options{Mode: redis.Standalone, Addresses: []string{s.Addr}, AllowLossy: true})
-			})
+			f.losing(t, c.name, func() { c.lose(t, s, old) })
 		})
 	}
 }
@@ -213,24 +202,43 @@ func TestDrillFleetPromotion(t *testing.T) {
 	t.Log(tableHead)
 	master, other := r.Masters[0], r.Replicas[0]
 	for range rounds(3) {
-		f.under(t, "the replica promoted", func() {
-			master.Kill(t)
-			for began := time.Now(); r.MasterAddr(t) != other.ClientAddr() && time.Since(began) < 30*time.Second; {
-				<-time.After(50 * time.Millisecond)
-			}
-			master.Restart(t)
-			redistest.WaitInSync(t, other, 1)
-		})
+		f.under(t, "the replica promoted", func() { promote(t, master, other) })
 		master, other = other, master
+	}
+	f.sum(t)
+}
+
+// promote kills the master, and starts it again as the replica of what was promoted.
+func promote(t *testing.T, master, other *redistest.Server) {
+	t.Helper()
+	master.Kill(t)
+	for began := time.Now(); ; <-time.After(50 * time.Millisecond) {
+		if info, err := other.Info("replication"); err == nil && info["role"] == "master" {
+			break
+		}
+		if time.Since(began) > 30*time.Second {
+			t.Fatal("nobody was promoted")
+		}
+	}
+	master.Restart(t)
+	redistest.WaitInSync(t, other, 1)
+}
+
+// Each master of a Cluster dies in turn; its replica takes over.
+func TestDrillFleetCluster(t *testing.T) {
+	r := redistest.ClusterWith(t, redistest.Options{Replicas: 1, Conf: []string{"min-replicas-to-write 1"}})
+	f := newFleetDrill(t, func(int) string {
+		return "mode: cluster, addresses: ['" + strings.Join(r.Addresses(), "', '") + "'], replicas: 1"
+	})
+	t.Log(tableHead)
+	for i := range rounds(3) {
+		f.under(t, "a replica of the Cluster promoted", func() { promote(t, r.Masters[i], r.Replicas[i]) })
 	}
 	f.sum(t)
 }
 
 // A replica that lacks what was acknowledged takes over, where the settings allow it.
 func TestDrillFleetStaleReplica(t *testing.T) {
-	if !longDrills() {
-		t.Skip("long form alone: the store's own drill of it is in the short one")
-	}
 	r := redistest.SentinelWith(t, redistest.Options{
 		Conf: []string{"min-replicas-to-write 0"}, Sentinel: []string{"sentinel down-after-milliseconds latchkey 1000"},
 	})
@@ -241,7 +249,5 @@ func TestDrillFleetStaleReplica(t *testing.T) {
 		r.Masters[0].Must(t, "CLIENT", "KILL", "TYPE", "replica")
 		<-time.After(time.Second)
 		r.Masters[0].Kill(t)
-	}, func() {
-		f.accept(t, redis.Options{Mode: redis.Sentinel, MasterName: redistest.MasterName, Addresses: r.Addresses(), AllowLossy: true})
 	})
 }
