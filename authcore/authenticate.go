@@ -100,6 +100,12 @@ func (c *Core) decide(ctx context.Context, t *trial) (Decision, error) {
 	}
 	c.rule(t)
 	item := t.apps.Match(c.o.Keys, t.secret)
+	if c.mayBeOld(t, item) {
+		if err := c.findAnew(ctx, t); err != nil {
+			return Decision{}, broken("find member", err)
+		}
+		item = t.apps.Match(c.o.Keys, t.secret)
+	}
 	if lacks := t.apps.Unsure(c.o.Keys, t.secret); item == nil && lacks != "" { // of a fleet: keys were rotated while this node was away
 		return Decision{}, fmt.Errorf("app passwords of member %s: this process lacks server key %s", t.person.ID, lacks)
 	}
@@ -123,6 +129,26 @@ func (c *Core) decide(ctx context.Context, t *trial) (Decision, error) {
 		return Decision{Reason: AppPasswordRequired}, nil
 	}
 	return c.decideAccount(ctx, t, item != nil)
+}
+
+// mayBeOld: another node may have made, lifted or opened what this one refuses by what it holds, and the message of it
+// be on its way or lost. An allowed attempt is looked at by the records anyway (Stands).
+func (c *Core) mayBeOld(t *trial, item *apppass.Item) bool {
+	if c.o.Fleet == nil || t.cached || t.name.Domain == "" {
+		return false
+	}
+	return item == nil || t.accepts != policy.AppPassword || !t.judgeApp(item, c.now()).Allowed()
+}
+
+// findAnew finds and rules once more, by the records.
+func (c *Core) findAnew(ctx context.Context, t *trial) error {
+	t.tenant, t.person, t.apps, t.account, t.sources = nil, member.Person{}, nil, nil, nil
+	t.accountRevision, t.known, t.accepts, t.onlyApps, t.detail = 0, false, policy.Nothing, false, ""
+	if err := c.find(cache.Past(ctx), t); err != nil {
+		return err
+	}
+	c.rule(t)
+	return nil
 }
 
 // find reads the same records whether the name is somebody's or nobody's.

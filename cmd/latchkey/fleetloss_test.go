@@ -146,7 +146,7 @@ func cutTail(t *testing.T, dir string) {
 	}
 	info, err := os.Stat(names[len(names)-1])
 	if err == nil {
-		err = os.Truncate(names[len(names)-1], info.Size()*19/20)
+		err = os.Truncate(names[len(names)-1], info.Size()*4/5)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -188,6 +188,9 @@ func Read[T any](ctx context.Context, c *Cache, k store.Key) (*T, int64, error) 
 	if c.o.Lease > 0 && onlyHeld(ctx) {
 		return readHeld[T](c, k)
 	}
+	if past, _ := ctx.Value(pastKey{}).(bool); past {
+		return ReadPast[T](ctx, c, k)
+	}
 	e, r := c.look(k)
 	if r == nil {
 		c.hits.Add(1)
@@ -225,6 +228,11 @@ func ReadPast[T any](ctx context.Context, c *Cache, k store.Key) (*T, int64, err
 	c.outdate(k, rec.Revision)
 	return v, rec.Revision, nil
 }
+
+type pastKey struct{}
+
+// Past is a context under which Read is ReadPast.
+func Past(ctx context.Context) context.Context { return context.WithValue(ctx, pastKey{}, true) }
 
 func load[T any](ctx context.Context, r store.Records, k store.Key) (*T, store.Record, error) {
 	rec, err := r.Get(ctx, k)
