@@ -14,7 +14,8 @@ if before then -- a repeat. It writes, so that a WAIT behind it waits for what t
   redis.call('PEXPIRE', KEYS[5], 30000)
   return {1, tonumber(before)}
 end
-if head[3] and now < tonumber(head[3]) or head[6] then return {5} end
+local hold = tonumber(head[3] or 0) -- above a second: of a master whose clock was ahead
+if now < hold and hold <= now + 1000 or head[6] then return {5} end
 local snap = head[4] and now < tonumber(head[5]) and tonumber(head[4])
 
 local none = string.rep('\0', 8)

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"sync"
@@ -61,13 +62,41 @@ func newRouter(ctx context.Context, db *DB) (*router, error) {
 // greeting is asked of each new connection before anything else is.
 type greeting func(ctx context.Context, c *goredis.Conn) error
 
+// dial opens a connection that takes with it, when it is closed, what was not yet sent: a batch whose caller has had his
+// answer must not arrive a minute later, when a broken way is whole again.
+func (o Options) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
+	c, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	if t, is := c.(*net.TCPConn); is {
+		_ = t.SetLinger(0) // without it a write may come late
+	}
+	if o.TLS == nil {
+		return c, nil
+	}
+	conf := o.TLS
+	if conf.ServerName == "" {
+		conf = conf.Clone()
+		conf.ServerName, _, _ = net.SplitHostPort(addr)
+	}
+	secured := tls.Client(c, conf)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return secured, nil
+}
+
 // server is how one server is spoken to. Repeating is done by DB.do alone, and the limit is the context's.
 func (o Options) server(addr string, greet greeting) *goredis.Options {
 	return &goredis.Options{
 		Addr: addr, Username: o.User, Password: o.Password.Reveal(), DB: o.Database, TLSConfig: o.TLS,
 		Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
 		DialTimeout: dialLimit, ReadTimeout: callLimit, WriteTimeout: callLimit, PoolTimeout: callLimit,
-		PoolSize: poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleLimit, OnConnect: greet,
+		PoolSize: poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleLimit, OnConnect: greet, Dialer: o.dial,
 	}
 }
 
@@ -78,7 +107,7 @@ func (o Options) failover(greet greeting) *goredis.FailoverOptions {
 		Username: o.User, Password: o.Password.Reveal(), DB: o.Database, TLSConfig: o.TLS,
 		Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
 		DialTimeout: dialLimit, ReadTimeout: callLimit, WriteTimeout: callLimit, PoolTimeout: callLimit,
-		PoolSize: poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleLimit, OnConnect: greet,
+		PoolSize: poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleLimit, OnConnect: greet, Dialer: o.dial,
 	}
 }
 
@@ -88,7 +117,7 @@ func (o Options) cluster(greet greeting) *goredis.ClusterOptions {
 		Addrs: o.Addresses, Username: o.User, Password: o.Password.Reveal(), TLSConfig: o.TLS,
 		Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
 		DialTimeout: dialLimit, ReadTimeout: callLimit, WriteTimeout: callLimit, PoolTimeout: callLimit,
-		PoolSize: poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleLimit, OnConnect: greet,
+		PoolSize: poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleLimit, OnConnect: greet, Dialer: o.dial,
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 const (
 	laneWorkers  = 2       // pipelines of a lane under way: while one is answered the next is gathered
 	pipeCommands = 128     // commands in one pipeline: others wait for it
-	pipeBytes    = 8 << 20 // and bytes, for a record may have a megabyte
+	pipeBytes    = 8 << 20 // and bytes, there or back, for a record may have a megabyte, and a list too
 	ackLimit     = time.Second
 	firstPause   = 5 * time.Millisecond // before a repeat; doubles up to the longest
 	longestPause = 100 * time.Millisecond
@@ -236,10 +236,13 @@ func (s *shard) send(ctx context.Context, write bool, cmds []goredis.Cmder) erro
 	}
 }
 
-// size answers how many bytes the arguments have, about.
+// size answers how many bytes the arguments have, and large answers may have, about.
 func size(cmds []goredis.Cmder) int {
 	n := 0
 	for _, cmd := range cmds {
+		if c, is := cmd.(*scriptCall); is {
+			n += c.script.answers
+		}
 		for _, arg := range cmd.Args() {
 			switch a := arg.(type) {
 			case string:

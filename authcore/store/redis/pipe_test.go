@@ -1,9 +1,12 @@
 package redis
 
 import (
+	"context"
 	"errors"
 	"io"
+	"net"
 	"testing"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -37,5 +40,58 @@ func TestFollow(t *testing.T) {
 				t.Errorf("got %d commands left and %v, want %d and %v", len(left), err, c.left, c.want)
 			}
 		})
+	}
+}
+
+// Lists are few in a pipeline, for each may answer a megabyte, and what reads single records waits behind them.
+func TestGather(t *testing.T) {
+	list := listScript.call(t.Context(), []string{"i", "h"}, "[", "+", "", 1000, "w", "r", listBytes)
+	get := goredis.NewStringCmd(t.Context(), "get", "k")
+	for name, c := range map[string]struct {
+		cmd  goredis.Cmder
+		most int
+	}{
+		"reads": {get, pipeCommands},
+		"lists": {list, pipeBytes / listBytes},
+	} {
+		t.Run(name, func(t *testing.T) {
+			waiting := make(chan *request, 2*pipeCommands)
+			for range cap(waiting) {
+				cmds := []goredis.Cmder{c.cmd}
+				waiting <- &request{cmds: cmds, size: size(cmds)}
+			}
+			if got := len(gather(nil, <-waiting, waiting)); got != c.most {
+				t.Errorf("got %d in a pipeline, want %d", got, c.most)
+			}
+		})
+	}
+}
+
+// What its caller has given up does not arrive when the way is whole again.
+func TestGivenUpIsNotSent(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			accepted <- c
+		}
+	}()
+	client := goredis.NewClient(Options{}.server(l.Addr().String(), nil))
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	const sent = 32 << 20 // more than the kernel holds for both
+	if err := client.Set(ctx, "k", make([]byte, sent), 0).Err(); err == nil {
+		t.Fatal("it was answered by nobody")
+	}
+	c := <-accepted
+	defer c.Close()
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if n, err := io.Copy(io.Discard, c); err == nil || n >= sent {
+		t.Errorf("the server got %d bytes and then %v, want a reset before the end", n, err)
 	}
 }

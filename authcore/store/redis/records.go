@@ -15,10 +15,10 @@ import (
 //go:embed list.lua
 var listSource string
 
-var listScript = newScript(listSource)
+var listScript = newScript(listSource).answering(listBytes)
 
 // listBytes is after how much one script stops; the next goes on there. A server does nothing else meanwhile.
-const listBytes = 4 << 20
+const listBytes = 1 << 20
 
 // Records keeps store.Records, store.Snapshotter and store.Restorer. Each read is answered together with the group's
 // head, and refused if that is below what this node has seen.

@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,6 +110,8 @@ func (o Options) filled() (Options, error) {
 		return o, errors.New("redis: a sentinel needs the master's name")
 	case o.Mode == Cluster && o.Database != 0:
 		return o, errors.New("redis: a cluster has database 0 alone")
+	case strings.ContainsAny(o.Prefix, "{}"):
+		return o, errors.New("redis: the prefix has a brace, which would take the keys of a group apart")
 	}
 	if o.Prefix == "" {
 		o.Prefix = "latchkey"

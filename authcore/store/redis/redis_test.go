@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"latchkey/authcore/store"
+	"latchkey/authcore/store/storetest"
 )
 
 // mustOpen opens a store for a test, with a state folder of its own unless o has one.
@@ -54,5 +57,28 @@ func TestPeersDo(t *testing.T) {
 			}
 			callers.Wait()
 		})
+	}
+}
+
+// Two installations share a server and see nothing of each other; a prefix that would move the hash tag is refused.
+func TestPeersPrefixes(t *testing.T) {
+	o := servers[Standalone](t)
+	names := []string{"a", "a:b", "a:"}
+	var stores []*DB
+	for _, prefix := range names {
+		o.Prefix = prefix
+		stores = append(stores, mustOpen(t, o))
+	}
+	for i, db := range stores {
+		for _, partition := range []string{"b", "b:{00}:r", ":{00}:i:b", "\x00\xff", "{00}"} {
+			mustApply(t, db.Records(), partition, storetest.PutNew("n\x00\xff", names[i]))
+			if l, err := db.Records().List(t.Context(), partition, store.Query{Prefix: "n\x00"}); err != nil || len(l) != 1 || string(l[0].Value) != names[i] {
+				t.Errorf("%q of %q: got %v, %v", partition, names[i], l, err)
+			}
+		}
+	}
+	o.Prefix = "a{00}"
+	if _, err := Open(t.Context(), o); err == nil {
+		t.Error("a prefix with a brace was taken")
 	}
 }

@@ -9,11 +9,18 @@ import (
 )
 
 // script is a Lua script with its hash. It never changes.
-type script struct{ source, hash string }
+type script struct {
+	source, hash string
+	answers      int // bytes that it may answer, about, where that is much
+}
 
 func newScript(source string) *script {
 	sum := sha1.Sum([]byte(source))
 	return &script{source: source, hash: hex.EncodeToString(sum[:])}
+}
+
+func (s *script) answering(bytes int) *script {
+	return &script{source: s.source, hash: s.hash, answers: bytes}
 }
 
 // scriptCall is a command that runs a script: by its hash, until a server says that it does not know it.

@@ -31,11 +31,11 @@ var walkSource string
 
 var (
 	snapshotScript = newScript(snapshotSource)
-	walkScript     = newScript(walkSource)
+	walkScript     = newScript(walkSource).answering(2 * listBytes)
 )
 
 const (
-	holdFor   = time.Second      // writers wait no longer than callLimit
+	holdFor   = time.Second      // writers wait no longer than callLimit; apply.lua knows it
 	markFor   = 30 * time.Second // a walker that is slower than that between two pages has lapsed
 	renewMark = markFor / 3
 	walkPage  = 500

@@ -23,7 +23,7 @@ if owner ~= token then return {0} end
 if what == 'end' then forget()
 elseif now >= till then return {0}
 elseif what == 'begin' then
-  if now >= hold then return {0} end
+  if now >= hold or hold > now + 1000 then return {0} end -- writers do not wait any more (apply.lua)
   redis.call('HSET', KEYS[1], 'snap', rev, 'snap until', now + ARGV[3])
   redis.call('HDEL', KEYS[1], 'hold')
 else redis.call('HSET', KEYS[1], 'snap until', now + ARGV[3]) end

@@ -181,3 +181,95 @@ func TestPeersRestoreInterrupted(t *testing.T) {
 		t.Errorf("got revision %d, want 4", got)
 	}
 }
+
+// A snapshot that nobody reads on lapses: the next one runs, the first says so instead of showing half, and nothing of
+// either is left.
+func TestPeersSnapshotLapsed(t *testing.T) {
+	db, s, _ := standalone(t)
+	r := db.Records()
+	for i := range 1200 {
+		mustApply(t, r, "p", storetest.Put(fmt.Sprintf("n%04d", i), "old"))
+	}
+	next, stop := iter.Pull2(r.Snapshot(t.Context()))
+	defer stop()
+	for range 3 { // it stands within the first page
+		if _, err, more := next(); err != nil || !more {
+			t.Fatal(err)
+		}
+	}
+	for _, err := range r.Snapshot(t.Context()) {
+		if !errors.Is(err, store.ErrUnavailable) {
+			t.Fatalf("a second one beside it: got %v, want store.ErrUnavailable", err)
+		}
+	}
+	for g := range groups {
+		s.Must(t, "HSET", db.keys.head(g), "snap until", 1)
+	}
+	mustApply(t, r, "p", storetest.Put("n1100", "new"))
+	records := 0
+	for e, err := range r.Snapshot(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !e.IsHead() {
+			records++
+		}
+	}
+	if records != 1200 {
+		t.Errorf("the second one: got %d records, want 1200", records)
+	}
+	lapsed := false
+	for _, err, more := next(); more; _, err, more = next() {
+		lapsed = lapsed || errors.Is(err, store.ErrUnavailable)
+	}
+	if !lapsed {
+		t.Error("the first one ended as if it were whole")
+	}
+	if left, err := db.router.universal.Keys(t.Context(), "*}:[oO]").Result(); err != nil || len(left) != 0 {
+		t.Errorf("left: %q, %v", left, err)
+	}
+}
+
+// A master whose clock is behind that of the one before does not hold writers for the difference.
+func TestPeersHeldByAnotherClock(t *testing.T) {
+	db, s, _ := standalone(t)
+	ahead := time.Now().Add(5 * time.Minute).UnixMilli()
+	s.Must(t, "HSET", db.keys.head(groupOf("p")), "hold", ahead, "snap token", "of nobody", "snap until", ahead)
+	mustApply(t, db.Records(), "p", storetest.Put("a", "v"))
+	s.Must(t, "HSET", db.keys.head(groupOf("p")), "hold", time.Now().Add(900*time.Millisecond).UnixMilli())
+	began := time.Now()
+	mustApply(t, db.Records(), "p", storetest.Put("a", "v"))
+	if took := time.Since(began); took < 500*time.Millisecond {
+		t.Errorf("held for %v, want until the hold ends", took)
+	}
+}
+
+// A restore that died after its commit is whole: the next Open ends it, and batches are not held.
+func TestPeersRestoreCommitted(t *testing.T) {
+	db, _, o := standalone(t)
+	s := &restore{db: db, token: randomID()}
+	whole := func(yield func(store.Entry, error) bool) {
+		for p := range 40 {
+			at := fmt.Sprintf("p%02d", p)
+			if !yield(store.Entry{Partition: at, Highest: 9}, nil) ||
+				!yield(store.Entry{Partition: at, Record: store.Record{Name: "a", Value: []byte("v"), Revision: 7}}, nil) {
+				return
+			}
+		}
+	}
+	for _, err := range []error{s.enter(t.Context()), s.claim(t.Context()), s.write(t.Context(), whole), s.commit(t.Context()), db.Close()} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := mustOpen(t, o).Records()
+	for p := range 40 {
+		at := fmt.Sprintf("p%02d", p)
+		if rec, err := r.Get(t.Context(), store.Key{Partition: at, Name: "a"}); err != nil || rec.Revision != 7 {
+			t.Fatalf("%s: got revision %d, %v, want 7", at, rec.Revision, err)
+		}
+		if got := mustApply(t, r, at, storetest.Put("b", "v")); got <= 9 {
+			t.Errorf("%s: got revision %d, want one above 9", at, got)
+		}
+	}
+}
