@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -50,7 +49,7 @@ func (h *house) anyUpstreamWell(context.Context) error {
 		ill = true
 	}
 	if ill {
-		return errors.New("no upstream is well")
+		return &ops.Trouble{Sentence: "No upstream is well: /upstreams says what is wrong with each address."}
 	}
 	return nil
 }
