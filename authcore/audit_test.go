@@ -169,11 +169,11 @@ func TestAuditFilters(t *testing.T) {
 // No secret that anybody typed or was shown is in a record, a value that may be lost, a message of the bus, a log or an
 // error, on whatever path, with the store working and broken.
 func TestNoSecretAnywhere(t *testing.T) {
-	var out bytes.Buffer
+	out := locked{w: new(bytes.Buffer)}
 	var errs []string
 	ephemeral, bus := &spyEphemeral{Ephemeral: memory.NewEphemeral(memory.Options{})}, &spyBus{Bus: memory.NewBus()}
 	spies := func(o *authcore.Options) {
-		o.Log = slog.New(slog.NewTextHandler(&locked{w: &out}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		o.Log = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		o.Ephemeral, o.Bus = ephemeral, bus
 	}
 	inBubble(t, spies, func(t *testing.T, s *stage) {
@@ -278,6 +278,12 @@ func (l *locked) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.w.Write(p)
+}
+
+func (l *locked) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.String()
 }
 
 // A spyEphemeral and a spyBus keep what they are given.

@@ -294,7 +294,9 @@ func steps(l []time.Duration) string {
 	for i := time.Duration(0); i <= l[len(l)-1]/step; i++ {
 		fmt.Fprintf(&b, "%5d ms %6d %s\n", (i+1)*step/time.Millisecond, counts[i], strings.Repeat("#", (counts[i]*60+len(l)-1)/len(l)))
 	}
-	at := func(p int) time.Duration { return cmp.Or(l[(len(l)-1)*p/100].Round(time.Millisecond), time.Millisecond) }
+	at := func(p int) time.Duration {
+		return cmp.Or(l[(len(l)-1)*p/100].Round(time.Millisecond), time.Millisecond)
+	}
 	fmt.Fprintf(&b, "%d sessions: p50 %v, p99 %v, the last %v", len(l), at(50), at(99), l[len(l)-1].Round(time.Millisecond))
 	return b.String()
 }
