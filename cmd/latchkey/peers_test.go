@@ -219,7 +219,12 @@ func idling(t *testing.T, r *realHouse) (net.Conn, string) {
 // tryLogin signs the member in at IMAP and answers the last line.
 func tryLogin(t *testing.T, r *realHouse) (net.Conn, string) {
 	t.Helper()
-	e := r.at("imaps", appMember)
+	return tryLoginAs(t, r, appMember)
+}
+
+func tryLoginAs(t *testing.T, r *realHouse, member string) (net.Conn, string) {
+	t.Helper()
+	e := r.at("imaps", member)
 	pem, err := os.ReadFile(e.CA)
 	if err != nil {
 		t.Fatal(err)

@@ -43,6 +43,9 @@ type DovecotServer struct {
 	LogFile    string
 	Dir        string
 	Relayed    *Sink // what submission handed on, unless Relay was set
+
+	server *server
+	args   []string
 }
 
 // Dovecot starts Dovecot 2.3 with configs/examples/dovecot.conf until the test ends. Any user name exists; master user
@@ -52,7 +55,7 @@ func Dovecot(t testing.TB, o DovecotOptions) *DovecotServer {
 	Need(t, "dovecot")
 	s := newServer(t, "dovecot")
 	d := &DovecotServer{
-		IMAP: s.ports.addr(0), POP3: s.ports.addr(1), Submission: s.ports.addr(2), LMTP: s.ports.addr(3),
+		server: s, IMAP: s.ports.addr(0), POP3: s.ports.addr(1), Submission: s.ports.addr(2), LMTP: s.ports.addr(3),
 		KeyDir: filepath.Join(s.dir, "keys"), AuthSocket: filepath.Join(s.dir, "auth-postfix"), LogFile: filepath.Join(s.dir, "dovecot.log"), Dir: s.dir,
 	}
 	s.logs = []string{d.LogFile}
@@ -78,11 +81,36 @@ func Dovecot(t testing.TB, o DovecotOptions) *DovecotServer {
 		conf += dovecotProxied(s, d)
 	}
 	file := s.write(t, "dovecot.conf", conf+o.Extra, 0o644)
-	s.start(t, programs["dovecot"], "-F", "-c", file)
-	for _, addr := range []string{d.IMAP, d.POP3, d.Submission, d.LMTP} {
-		s.ready(t, addr, true)
-	}
+	d.args = []string{"-F", "-c", file}
+	s.start(t, programs["dovecot"], d.args...)
+	d.ready(t)
 	return d
+}
+
+func (d *DovecotServer) ready(t testing.TB) {
+	t.Helper()
+	for _, addr := range d.always() {
+		d.server.ready(t, addr, true)
+	}
+}
+
+// always are the addresses that are open whatever the options.
+func (d *DovecotServer) always() []string { return []string{d.IMAP, d.POP3, d.Submission, d.LMTP} }
+
+// Kill ends it and its sessions without a word, and returns when connections to it are refused.
+func (d *DovecotServer) Kill(t testing.TB) {
+	t.Helper()
+	d.server.kill(t)
+	for _, addr := range d.always() {
+		d.server.refuses(t, addr)
+	}
+}
+
+// Restart starts it after Kill, with the same mail and addresses.
+func (d *DovecotServer) Restart(t testing.TB) {
+	t.Helper()
+	d.server.launch(t, programs["dovecot"], d.args...)
+	d.ready(t)
 }
 
 func dovecotExample(t testing.TB, s *server, mail account, relay string) string {

@@ -27,6 +27,7 @@ type server struct {
 	ports ports
 	logs  []string // files that are shown when the test fails
 
+	pid    int           // of the program; 0: it was killed
 	exited chan struct{} // closed when the program has ended
 }
 
@@ -49,15 +50,29 @@ func newServer(t testing.TB, name string) *server {
 	return &server{name: name, dir: dir, ports: takePorts(t)}
 }
 
-// start runs the program until the test ends. It leads a process group of its own, which dies with the test's process too.
+// start runs the program until the test ends.
 func (s *server) start(t testing.TB, path string, args ...string) {
 	t.Helper()
-	output, err := os.Create(filepath.Join(s.dir, "output.log")) // a file, not a pipe, which a child could hold open
+	s.logs = append(s.logs, s.output())
+	s.launch(t, path, args...)
+	t.Cleanup(func() {
+		s.stop(t)
+		if t.Failed() {
+			s.showLogs(t)
+		}
+	})
+}
+
+func (s *server) output() string { return filepath.Join(s.dir, "output.log") }
+
+// launch starts the program. It leads a process group of its own, which dies with the test's process too.
+func (s *server) launch(t testing.TB, path string, args ...string) {
+	t.Helper()
+	output, err := os.OpenFile(s.output(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644) // not a pipe, which a child could hold open
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer output.Close()
-	s.logs = append(s.logs, output.Name())
 	cmd := exec.Command(path, args...)
 	cmd.Dir = s.dir
 	cmd.Stdout, cmd.Stderr = output, output
@@ -68,12 +83,7 @@ func (s *server) start(t testing.TB, path string, args ...string) {
 	if err := <-started; err != nil {
 		t.Fatalf("start %s: %v", s.name, err)
 	}
-	t.Cleanup(func() {
-		s.stop(t, cmd.Process.Pid)
-		if t.Failed() {
-			s.showLogs(t)
-		}
-	})
+	s.pid = cmd.Process.Pid
 }
 
 // run owns the program. The parent-death signal is bound to the thread that started it, so it stays on that thread.
@@ -89,17 +99,29 @@ func (s *server) run(cmd *exec.Cmd, started chan<- error) {
 }
 
 // stop asks the program to end, and kills its group when it does not, or when it left children behind.
-func (s *server) stop(t testing.TB, pid int) {
-	_ = syscall.Kill(pid, syscall.SIGTERM)
+func (s *server) stop(t testing.TB) {
+	if s.pid == 0 {
+		return
+	}
+	_ = syscall.Kill(s.pid, syscall.SIGTERM)
 	select {
 	case <-s.exited:
 	case <-time.After(stopWait):
 		t.Logf("%s did not end when asked", s.name)
 	}
-	if err := syscall.Kill(-pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+	s.kill(t)
+}
+
+// kill ends the program and its children without a word.
+func (s *server) kill(t testing.TB) {
+	if s.pid == 0 { // a signal to 0 would be to this process's own group
+		return
+	}
+	if err := syscall.Kill(-s.pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("%s: kill its process group: %v", s.name, err)
 	}
 	<-s.exited
+	s.pid = 0
 }
 
 // ready waits until addr accepts a connection and, if greets, the server speaks first on it.
@@ -120,6 +142,17 @@ func (s *server) ready(t testing.TB, addr string, greets bool) {
 	}
 	s.showLogs(t)
 	t.Fatalf("%s does not answer on %s: %v", s.name, addr, last)
+}
+
+// refuses waits until connections to addr are refused: children of what was killed may hold its listener a moment longer.
+func (s *server) refuses(t testing.TB, addr string) {
+	t.Helper()
+	for deadline := time.Now().Add(stopWait); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if errors.Is(answers(addr, false), syscall.ECONNREFUSED) {
+			return
+		}
+	}
+	t.Fatalf("%s was killed and still accepts on %s", s.name, addr)
 }
 
 func answers(addr string, greets bool) error {
