@@ -151,10 +151,11 @@ func wait(t testing.TB, what string, try func() error) {
 	}
 }
 
-// command asks addr once, on a connection of its own: what stands between the test and the server plays no part.
-func command(addr string, args ...any) (any, error) {
+// command asks the server once, on a connection of its own: what stands between the test and the server plays no part.
+func (s *Server) command(args ...any) (any, error) {
 	c := redis.NewClient(&redis.Options{
-		Addr: addr, Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, PoolSize: 1,
+		Addr: s.Addr, Username: s.as.User, Password: s.as.Password, TLSConfig: s.as.TLS,
+		Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, PoolSize: 1,
 		DialTimeout: 2 * time.Second, ReadTimeout: 10 * time.Second,
 	})
 	defer c.Close()

@@ -34,9 +34,7 @@ func SentinelWith(t testing.TB, o Options) *Fleet {
 	for range count {
 		f.Sentinels = append(f.Sentinels, newSentinel(t, master, count, o))
 	}
-	for _, s := range f.Sentinels {
-		wait(t, "sentinel that knows the others at "+s.Addr, func() error { return s.sentinelWell(len(f.Replicas), count-1) })
-	}
+	f.WaitWell(t)
 	return f
 }
 

@@ -22,6 +22,7 @@ type Server struct {
 	Link  *Proxy // ReplicatedWith and Proxied: the replica's way to its master; else nil
 
 	program string
+	as      Account
 	conf    string // file
 	log     string // file
 	busPort int    // of a Cluster
@@ -68,7 +69,7 @@ func (s *Server) ClientAddr() string {
 
 // Command asks the server itself, past any proxy, on a connection of its own.
 func (s *Server) Command(args ...any) (any, error) {
-	v, err := command(s.Addr, args...)
+	v, err := s.command(args...)
 	if err != nil {
 		return v, fmt.Errorf("%v on %s: %w", args[0], s.Addr, err)
 	}
@@ -209,7 +210,7 @@ func (s *Server) ping() error {
 		b, _ := os.ReadFile(s.log)
 		return fmt.Errorf("it ended: %s", b[max(0, len(b)-500):])
 	}
-	_, err := command(s.Addr, "PING")
+	_, err := s.command("PING")
 	return err
 }
 
