@@ -137,7 +137,7 @@ func (c *Core) proves(t asked) afterwards {
 
 // resetter answers the member whose code was right while he may still come in and his profile still names the contact.
 func (c *Core) resetter(ctx context.Context, t asked) (member.Person, member.Epochs, error) {
-	p, epochs, err := c.webEpochs(ctx, t.Domain, t.Member)
+	p, epochs, err := c.webEpochs(c.anew(ctx), t.Domain, t.Member)
 	if err != nil {
 		return member.Person{}, epochs, err
 	}

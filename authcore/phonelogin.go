@@ -169,7 +169,7 @@ func (c *Core) phoneProved(ctx context.Context, client Client, t asked, tk, code
 	if err := c.takeAsked(ctx, tk); err != nil {
 		return firstFactor{}, err
 	}
-	p, epochs, err := c.webEpochs(ctx, t.Domain, t.Member)
+	p, epochs, err := c.webEpochs(c.anew(ctx), t.Domain, t.Member)
 	if err != nil {
 		return firstFactor{}, err
 	}

@@ -201,6 +201,7 @@ func (c *Core) ReauthenticateProviderCallback(ctx context.Context, a Actor, name
 // provedAt signs in the member whom the account is linked to. Its owner may know whether it is linked and whether the way
 // is open; that a member is suspended, or his domain closed, he is told no other than after a password.
 func (c *Core) provedAt(ctx context.Context, client Client, u account, again *Actor) (SignInResult, error) {
+	ctx = c.anew(ctx)
 	held, err := c.claims.Holder(ctx, u.kind(), u.subject)
 	if err != nil {
 		return SignInResult{}, broken("find linked member", err)

@@ -51,6 +51,7 @@ type keyed struct {
 
 // findKeyed reads whose a key may be. print names the key among the sources' failures.
 func (c *Core) findKeyed(ctx context.Context, client Client, again *Actor, d member.DomainID, id member.ID, print string) (*keyed, error) {
+	ctx = c.anew(ctx)
 	p, err := c.party()
 	if err != nil {
 		return nil, err
@@ -154,6 +155,7 @@ func (c *Core) findDevice(ctx context.Context, client Client, again *Actor, devi
 
 // admit goes on after a proof: if the way is open to the member, the sign-in's next step.
 func (c *Core) admit(ctx context.Context, client Client, q *keyed, way string, f firstFactor) (SignInResult, error) {
+	ctx = c.anew(ctx)
 	f.domain, f.member, f.epochs, f.trial = q.domain, q.member, q.epochs, q.trial
 	tenant, err := c.dir.TenantByID(ctx, q.domain)
 	if err != nil {

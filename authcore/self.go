@@ -61,7 +61,7 @@ func (c *Core) ChangePassword(ctx context.Context, a Actor, current, next secret
 		return SignInResult{}, deny(Forbidden, "")
 	}
 	tr := c.beginWeb(a.Client, a.Address, current)
-	v, d, err := c.webVerify(ctx, tr, a.Client)
+	v, d, err := c.webVerify(c.anew(ctx), tr, a.Client)
 	if err != nil {
 		return SignInResult{}, err
 	}

@@ -56,6 +56,7 @@ func (c *Core) SignIn(ctx context.Context, client Client, login string, sec secr
 
 // byPassword is the first factor that an account password is.
 func (c *Core) byPassword(ctx context.Context, client Client, login string, sec secret.String) (firstFactor, error) {
+	ctx = c.anew(ctx)
 	t := c.beginWeb(client, login, sec)
 	defer c.crowd.leave(t)
 	v, d, err := c.webVerify(ctx, t, client)

@@ -67,6 +67,7 @@ type underway struct {
 // look reads the records anew. TicketInvalid when the member may not sign in any more, or something ended his sessions.
 func (c *Core) look(ctx context.Context, u *underway) error {
 	over := deny(TicketInvalid, "")
+	ctx = c.anew(ctx)
 	tenant, err := c.dir.TenantByID(ctx, u.Domain)
 	if err != nil {
 		return err
