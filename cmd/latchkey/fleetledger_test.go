@@ -31,7 +31,6 @@ const (
 // claim is one secret of one person.
 type claim struct {
 	address, secret string
-	door            string
 
 	mu      sync.Mutex
 	want    want // guarded by mu, as version

@@ -137,18 +137,26 @@ func copyDir(t *testing.T, from, to string) {
 	}
 }
 
-// cutTail takes the last fifth of what was not yet synced, as a power cut does.
-func cutTail(t *testing.T, dir string) {
+// cutTail takes the second half of what was written since old: a power failure takes what was not synced, and all of this
+// is of the last second or two.
+func cutTail(t *testing.T, dir, old string) {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, "*.incr.aof"))
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no file to cut in %s: %v", dir, err)
+	if err != nil || len(names) != 1 {
+		t.Fatalf("not one file to cut in %s: %v, %v", dir, names, err)
 	}
-	info, err := os.Stat(names[len(names)-1])
-	if err == nil {
-		err = os.Truncate(names[len(names)-1], info.Size()*4/5)
-	}
+	is, err := os.Stat(names[0])
 	if err != nil {
+		t.Fatal(err)
+	}
+	was, err := os.Stat(filepath.Join(old, filepath.Base(names[0])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if is.Size() <= was.Size() {
+		t.Fatalf("nothing to cut: %d bytes, then %d", was.Size(), is.Size())
+	}
+	if err := os.Truncate(names[0], (was.Size()+is.Size())/2); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -182,10 +190,10 @@ func TestDrillFleetLoss(t *testing.T) {
 	}
 }
 
-func powerFails(t *testing.T, s *redistest.Server, _ string) {
+func powerFails(t *testing.T, s *redistest.Server, old string) {
 	t.Helper()
 	s.Kill(t)
-	cutTail(t, filepath.Join(s.Dir, "appendonlydir"))
+	cutTail(t, filepath.Join(s.Dir, "appendonlydir"), old)
 	s.Restart(t)
 }
 
