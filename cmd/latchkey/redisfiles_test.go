@@ -290,12 +290,30 @@ func promoteByFiles(t *testing.T, o redis.Options, fleet *redistest.Fleet) {
 	if _, err := db.Records().Apply(t.Context(), "example.com", storetest.Put("c", "v")); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("a write that one of two replicas has: got %v, want ErrUnavailable", err)
 	}
+	goOnWithout(t, o, fleet)
 	fleet.Masters[0].Restart(t)
 	awaitRedis(t, "answer of the new master", func() bool { return readRedis(db, "kept") == nil })
 	awaitRedis(t, "write at the new master", func() bool {
 		_, err := db.Records().Apply(context.Background(), "example.com", storetest.Put("d", "v"))
 		return err == nil
 	})
+}
+
+// goOnWithout does what redis.conf says for the time without one of the three servers, and undoes it.
+func goOnWithout(t *testing.T, o redis.Options, fleet *redistest.Fleet) {
+	for _, s := range fleet.Replicas {
+		s.Must(t, "CONFIG", "SET", "min-replicas-to-write", "1")
+		s.Must(t, "CONFIG", "REWRITE")
+	}
+	o.Replicas = 1
+	db := openRedis(t, o)
+	awaitRedis(t, "write that one replica has", func() bool {
+		_, err := db.Records().Apply(context.Background(), "example.com", storetest.Put("without", "v"))
+		return err == nil
+	})
+	for _, s := range fleet.Replicas {
+		s.Must(t, "CONFIG", "SET", "min-replicas-to-write", "2")
+	}
 }
 
 // The files for a Cluster, with the lines that docs/fleet.md adds, put together by redis-cli. Slots move while it runs.
