@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -140,7 +141,8 @@ func TestDialFailsOverAndBack(t *testing.T) {
 		return f
 	}
 	alive := greet("b").start(t)
-	dead := deadAddress(t)
+	socket := filepath.Join(t.TempDir(), "a") // nobody else takes it meanwhile, as a port might be
+	dead := unixPrefix + socket
 	p := pool(t, Server{Name: "mail", Protocol: IMAP, Addresses: []string{dead, alive}})
 	mine := authcore.Upstream{Name: "mail"}
 	for i := 0; ; i++ { // one of the dead address's members
@@ -164,9 +166,9 @@ func TestDialFailsOverAndBack(t *testing.T) {
 	if got := heard(); got != "* OK b" {
 		t.Errorf("while a is down: %q", got)
 	}
-	ln, err := net.Listen("tcp", dead)
+	ln, err := net.Listen("unix", socket)
 	if err != nil {
-		t.Skipf("the port was taken meanwhile: %v", err)
+		t.Fatal(err)
 	}
 	go func() {
 		for {
