@@ -132,18 +132,6 @@ func (h *heads) wrote(group int, before head, revision int64) {
 	}
 }
 
-// lateNews is how long a message may have been under way that tells of a revision from before an accepted rollback.
-const lateNews = time.Minute
-
-// heard raises what is known by a revision that another node was told is written.
-func (h *heads) heard(group int, revision int64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.now().Sub(time.UnixMilli(h.known[group].Incarnation)) > lateNews {
-		h.raise(group, head{Revision: revision})
-	}
-}
-
 // looked compares and raises after a round of the watch: durable says that what was read cannot be lost any more.
 // A higher incarnation is the leave to take what is there.
 func (h *heads) looked(group int, before, there head, durable bool) {

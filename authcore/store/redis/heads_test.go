@@ -97,20 +97,6 @@ func TestHeadsAtOnce(t *testing.T) {
 	}
 }
 
-func TestHeadsHeard(t *testing.T) {
-	h := testHeads(t, t.TempDir(), false)
-	defer h.close()
-	h.heard(5, 12)
-	if got := h.seen(5); got != (head{Revision: 12}) {
-		t.Errorf("heard of 12, has seen %+v", got)
-	}
-	h.looked(5, h.seen(5), head{Revision: 3, Incarnation: time.Now().UnixMilli()}, true)
-	h.heard(5, 12)
-	if got := h.seen(5).Revision; got != 3 {
-		t.Errorf("late news of before the acceptance raised it to %d", got)
-	}
-}
-
 func TestNotesStay(t *testing.T) {
 	dir := t.TempDir()
 	h := testHeads(t, dir, false)

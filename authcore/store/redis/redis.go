@@ -159,11 +159,6 @@ func (db *DB) ID() string { return db.id }
 // NodeID is the random name of this node, kept in its StateDir.
 func (db *DB) NodeID() string { return db.heads.id() }
 
-// Heard raises what this node knows of the partition's group: another node wrote revision there and told so.
-func (db *DB) Heard(partition string, revision int64) {
-	db.heads.heard(groupOf(partition), revision)
-}
-
 // Close ends the store: pipelines under way are finished, later calls end with store.ErrUnavailable.
 func (db *DB) Close() error {
 	var err error
