@@ -9,6 +9,7 @@ import (
 
 	"latchkey/policy/admin"
 	"latchkey/policy/api"
+	"latchkey/policy/console"
 	"latchkey/policy/ops"
 	"latchkey/policy/self"
 )
@@ -35,7 +36,16 @@ func (h *house) opsHandler() http.Handler {
 // apiHandler is the API's.
 func (h *house) apiHandler() http.Handler {
 	return api.New(api.Options{Core: h.core, Log: h.log, Metrics: api.NewMetrics(h.metrics), JWKS: h.signer.JWKS,
-		Rates: api.Rates{PerMember: h.first.Limits.APIPerMember, PerSource: h.first.Limits.APIPerSource}}, self.Register, admin.Register)
+		Rates: api.Rates{PerMember: h.first.Limits.APIPerMember, PerSource: h.first.Limits.APIPerSource}},
+		self.Register, admin.Register, console.Register(console.Options{Upstreams: h.consoleUpstreams}))
+}
+
+// consoleUpstreams is the health of the upstreams as administrators see it: no address, and no error's own words.
+func (h *house) consoleUpstreams() (l []console.Upstream) {
+	for _, u := range h.snapshot().pool.Health() {
+		l = append(l, console.Upstream{Name: u.Upstream, Protocol: u.Protocol, Well: u.Well})
+	}
+	return l
 }
 
 // anyUpstreamWell: with one of several upstreams down this node still serves the others' members, and another node would

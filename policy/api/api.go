@@ -50,6 +50,8 @@ type Kit struct {
 	perSource *meters
 	perMember *meters
 	long      map[string]bool // patterns of exports
+	mux       *http.ServeMux
+	otherwise http.Handler // nil: a Problem everywhere
 	huma      huma.API
 }
 

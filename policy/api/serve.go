@@ -48,7 +48,7 @@ type server struct {
 
 func newServer(o Options, register []Register) *server {
 	s := &server{mux: http.NewServeMux()}
-	s.kit = &Kit{Core: o.Core, log: o.Log, metrics: o.Metrics, long: map[string]bool{}, huma: newHuma(s.mux),
+	s.kit = &Kit{Core: o.Core, log: o.Log, metrics: o.Metrics, long: map[string]bool{}, mux: s.mux, huma: newHuma(s.mux),
 		perSource: newMeters(o.Rates.PerSource, DefaultRates().PerSource), perMember: newMeters(o.Rates.PerMember, DefaultRates().PerMember)}
 	if s.kit.log == nil {
 		s.kit.log = slog.New(slog.DiscardHandler)
@@ -97,11 +97,20 @@ func (s *server) route(handler http.Handler, out *recorder, r *http.Request) {
 		writeProblem(out, p)
 		return
 	}
+	if q.route == "" && s.kit.otherwise != nil && !ofProgram(r.URL.Path) {
+		s.kit.otherwise.ServeHTTP(out, r)
+		return
+	}
 	if q.route == "" {
 		noRoute(handler, out, r)
 		return
 	}
 	s.mux.ServeHTTP(out, r)
+}
+
+// ofProgram says that whoever asks for the path is a program, and reads a Problem.
+func ofProgram(path string) bool {
+	return strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/.well-known/")
 }
 
 // body calls whatever keeps a request from being read to its end a time-out, which huma answers with 408: the request did

@@ -1,0 +1,40 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"latchkey/authcore"
+)
+
+// Pages are served by the same server as the API, so that a request has its deadlines, its rate, its one event and its
+// count whatever it is for. They are no operations: the document does not name them, and none takes a bearer token.
+
+// Handle adds a handler that is no operation at a pattern of http.ServeMux. long gives it the time of an export.
+func (k *Kit) Handle(pattern string, long bool, h http.Handler) {
+	k.long[pattern] = long
+	k.mux.Handle(pattern, h)
+}
+
+// Otherwise is what answers where there is neither an operation nor a page. Paths of the API have a Problem.
+func (k *Kit) Otherwise(h http.Handler) { k.otherwise = h }
+
+// Arrived says that the request was read to its end: a deadline that passes while it is worked on would look like a
+// client that is gone.
+func Arrived(ctx context.Context) { _ = requestOf(ctx).control.SetReadDeadline(time.Time{}) }
+
+// ClientOf is who asks.
+func ClientOf(ctx context.Context) authcore.Client { return requestOf(ctx).client }
+
+// RequestID is the id that the request's event has.
+func RequestID(ctx context.Context) string { return requestOf(ctx).id }
+
+// SignedInAs puts the member into the request's event and counts the request as his: a Problem when he asks too often.
+func (k *Kit) SignedInAs(ctx context.Context, a authcore.Actor) *Problem {
+	requestOf(ctx).actor = a
+	return k.overMember(a)
+}
+
+// Explain is what somebody is told of err, as a Problem; its cause goes into the request's event.
+func Explain(ctx context.Context, err error) *Problem { return problemOf(ctx, err) }

@@ -1,0 +1,1 @@
+// The console's only script: what plain forms cannot do. Every page works without it but passkeys.

@@ -1,0 +1,74 @@
+// Package console has the web pages of members, administrators and operators, over the same operations of Core as the
+// API, and in the same server (api.Kit.Handle): plain forms that are posted, answered with a redirect, and read again.
+// Everything but passkeys works without script.
+//
+// It refuses bearer tokens (pages take the cookie alone, the API takes no cookie), requests that another origin sent
+// (http.CrossOriginProtection), and to show a secret twice. It decides nothing: rights, limits and policies are
+// authcore's, and a Denial becomes a page by one table (failure.go).
+//
+// A request is a page (page.go); what it shows is a template of the same name, in the reader's language (language.go).
+package console
+
+import (
+	"net/http"
+
+	"latchkey/authcore"
+	"latchkey/policy/api"
+)
+
+// Options are what main gives.
+type Options struct {
+	// Upstreams tells the health of the servers behind the doors; nil: nothing is known.
+	Upstreams func() []Upstream
+}
+
+// Upstream is the health of one server behind the doors.
+type Upstream struct {
+	Name, Protocol string
+	Well           bool
+	Trouble        string // why it is not; a fixed sentence
+}
+
+// server has what all pages share.
+type server struct {
+	o         Options
+	core      *authcore.Core
+	kit       *api.Kit
+	guard     *http.CrossOriginProtection
+	languages map[string]*language
+	assets    *assets
+}
+
+// Register adds the pages to a server.
+func Register(o Options) api.Register {
+	return func(k *api.Kit) {
+		s := &server{o: o, core: k.Core, kit: k, guard: http.NewCrossOriginProtection(), assets: newAssets()}
+		s.languages = newLanguages(s.assets)
+		s.assetRoutes()
+		s.frontRoutes()
+		s.signInRoutes()
+		s.forgottenRoutes()
+		s.reauthenticationRoutes()
+		s.securityRoutes()
+		s.methodRoutes()
+		s.ruleRoutes()
+		s.auditRoutes()
+		s.peopleRoutes()
+		s.serviceRoutes()
+		s.programRoutes()
+	}
+}
+
+// open adds a page for anybody.
+func (s *server) open(pattern string, do func(*page) error) { s.add(pattern, false, do) }
+
+// signedIn adds a page for whoever has a session; others are led to sign in and back.
+func (s *server) signedIn(pattern string, do func(*page) error) { s.add(pattern, false, identified(do)) }
+
+func (s *server) add(pattern string, long bool, do func(*page) error) {
+	s.kit.Handle(pattern, long, s.handler(do))
+}
+
+func (s *server) handler(do func(*page) error) http.Handler {
+	return s.guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, do) }))
+}

@@ -1,0 +1,40 @@
+package console
+
+import "latchkey/authcore/member"
+
+// view is what a template sees.
+type view struct {
+	p      *page
+	Name   string // of the template
+	Data   any
+	Failed *failure // what is wrong with the form; nil: nothing
+	Said   string   // what the change before came to
+}
+
+// Lang is the language of the page.
+func (v *view) Lang() string { return v.p.lang.Code }
+
+// Path is that of the page.
+func (v *view) Path() string { return v.p.r.URL.Path }
+
+// SignedIn says whether there is a member to show.
+func (v *view) SignedIn() bool { return v.p.me != nil }
+
+// Address and Initial are the member's.
+func (v *view) Address() string { return v.p.me.Member.Address() }
+func (v *view) Initial() string { return v.p.me.Member.Address()[:1] }
+
+// Domain is the member's own.
+func (v *view) Domain() string { return v.p.me.Domain.Name }
+
+// Administers says whether the pages of an administrator are for him, Operates those of an operator.
+func (v *view) Administers() bool { return v.SignedIn() && v.p.me.Role.Rank() >= member.RoleAdministrator.Rank() }
+func (v *view) Operates() bool    { return v.SignedIn() && v.p.me.Role.Rank() >= member.RoleOperator.Rank() }
+
+// Mistake is what is wrong with a field.
+func (v *view) Mistake(field string) string {
+	if v.Failed == nil {
+		return ""
+	}
+	return v.Failed.Fields[field]
+}
