@@ -6,8 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -29,6 +32,8 @@ type redisWay struct {
 	peer string // of the sentinels
 	tls  *tls.Config
 	at   string // the server that answered
+
+	asked atomic.Bool // the server that is tried took our side of the handshake, and asked for a certificate
 }
 
 func newRedisWay(cfg *configs.Config) (*redisWay, error) {
@@ -36,7 +41,26 @@ func newRedisWay(cfg *configs.Config) (*redisWay, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &redisWay{cfg: cfg, r: cfg.Store.Redis, pass: o.Password.Reveal(), peer: o.SentinelPassword.Reveal(), tls: o.TLS}, nil
+	w := &redisWay{cfg: cfg, r: cfg.Store.Redis, pass: o.Password.Reveal(), peer: o.SentinelPassword.Reveal(), tls: o.TLS}
+	w.noteAsked()
+	return w, nil
+}
+
+// noteAsked keeps that a server asked for our certificate. It is shown the same one as ever.
+func (w *redisWay) noteAsked() {
+	if w.tls == nil {
+		return
+	}
+	ours := w.tls.Certificates
+	w.tls.GetClientCertificate = func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		w.asked.Store(true)
+		for i := range ours {
+			if r.SupportsCertificate(&ours[i]) == nil {
+				return &ours[i], nil
+			}
+		}
+		return new(tls.Certificate), nil // none
+	}
 }
 
 // wayToRedis answers nil where the configuration leads to a Redis of the mode that it names. One of several addresses
@@ -81,6 +105,7 @@ type account struct{ user, pass, keys string }
 func (w *redisWay) own() account { return account{w.r.User, w.pass, "store.redis."} }
 
 func (w *redisWay) dial(address string, a account, database int) *redis.Client {
+	w.asked.Store(false)
 	return redis.NewClient(&redis.Options{
 		Addr: address, Username: a.user, Password: a.pass, DB: database, TLSConfig: w.tls, Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1,
 		DialTimeout: stepLimit, ReadTimeout: stepLimit, WriteTimeout: stepLimit, PoolSize: 1, ContextTimeoutEnabled: true,
@@ -164,7 +189,9 @@ func (w *redisWay) explainTLS(ctx context.Context, address string, err error) er
 		return w.cfg.At(key+"server_name", "the certificate of %s is for other names: %v", address, err)
 	case errors.As(err, &invalid):
 		return w.cfg.At(key+"mode", "the certificate of %s is not valid: %v", address, err)
-	case strings.Contains(err.Error(), "certificate required"), strings.Contains(err.Error(), "bad certificate"):
+	case w.asked.Load() && hungUp(err) && w.r.TLS.CertFile == "":
+		return w.cfg.At(key+"cert_file", "is missing: %s asks for a certificate (%v)", address, err)
+	case w.asked.Load() && hungUp(err):
 		return w.cfg.At(key+"cert_file", "%s asks for a certificate and does not take this one: %v", address, err)
 	case w.tls != nil && speaksClear(ctx, address):
 		return w.cfg.At(key+"mode", "is tls, and %s speaks none: name its tls-port, or set mode none where nobody else can listen", address)
@@ -172,6 +199,18 @@ func (w *redisWay) explainTLS(ctx context.Context, address string, err error) er
 		return w.cfg.At(key+"mode", "is none, and %s speaks TLS: set mode tls", address)
 	}
 	return nil
+}
+
+// hungUp: the other side ended the connection. Who does not take a certificate says so by an alert, but since TLS 1.3 our
+// side is done with the handshake by then (RFC 8446 section 4.4.2.4): what we write meanwhile may be answered by a reset
+// that overtakes the alert.
+func hungUp(err error) bool {
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return strings.Contains(err.Error(), "remote error: tls")
 }
 
 // knock connects and says one thing; it answers what comes back at first.

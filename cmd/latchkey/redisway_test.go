@@ -1,12 +1,14 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"latchkey/authcore/store/redistest"
 	"latchkey/configs"
@@ -61,6 +63,68 @@ func caOf(conf []string) string {
 	return ""
 }
 
+// A server that refuses our certificate, or that we have none, says so by an alert; but it may close first, and what we
+// write meanwhile is answered by a reset. Since TLS 1.3 that is after our side has done its handshake (RFC 8446 section
+// 4.4.2.4). The sentence is the same.
+func TestWayToRedisThatResets(t *testing.T) {
+	for name, c := range map[string]struct {
+		asks tls.ClientAuthType
+		ours string // more of store.redis.tls
+		end  func(c *net.TCPConn)
+		says string
+	}{
+		"none of ours and a reset":   {tls.RequestClientCert, "", reset, "store.redis.tls.cert_file: is missing: ADDR asks for a certificate"},
+		"none of ours and an end":  {tls.RequestClientCert, "", nil, "store.redis.tls.cert_file: is missing: ADDR asks for a certificate"},
+		"ours and a reset":           {tls.RequestClientCert, "cert_file: DIR/server.pem, key_file: DIR/server.key", reset, "store.redis.tls.cert_file: ADDR asks for a certificate and does not take this one"},
+		"none asked for and a reset": {tls.NoClientCert, "", reset, "store.redis.addresses[0]: ADDR cannot be reached: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			addr, ca := strictServer(t, c.asks, c.end)
+			cfg := storeConfig(t, "addresses: ['"+addr+"'], tls: {mode: tls, ca_file: "+ca+", "+c.ours+"}")
+			err := wayToRedis(t.Context(), cfg)
+			if want := strings.ReplaceAll(c.says, "ADDR", addr); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v\nwant %s", err, want)
+			}
+		})
+	}
+}
+
+func reset(c *net.TCPConn) { _ = c.SetLinger(0) }
+
+// strictServer does the handshake, reads a little, and closes without a word.
+func strictServer(t *testing.T, asks tls.ClientAuthType, end func(*net.TCPConn)) (addr, ca string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := demoCertificate(dir); err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.LoadX509KeyPair(dir+"/server.pem", dir+"/server.key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for c, err := ln.Accept(); err == nil; c, err = ln.Accept() {
+			_ = c.SetDeadline(time.Now().Add(patience))
+			if s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: asks}); s.Handshake() == nil {
+				_, _ = s.Read(make([]byte, 1))
+			}
+			if end != nil {
+				end(c.(*net.TCPConn))
+			}
+			_ = c.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = ln.Close(); <-done })
+	return ln.Addr().String(), dir + "/ca.pem"
+}
+
 // A way that leads nowhere is told at its key, with the mend; nothing of a password is.
 func TestPeersWayToRedis(t *testing.T) {
 	t.Parallel()
@@ -92,7 +156,9 @@ func TestPeersWayToRedis(t *testing.T) {
 		"another authority":     {"addresses: ['" + secure + "'], tls: {mode: tls, ca_file: DIR/ca.pem}", "store.redis.tls.ca_file: does not hold the authority"},
 		"another name":          {"addresses: ['" + secure + "'], tls: {mode: tls, server_name: redis.example, ca_file: " + caOf(conf) + "}", "store.redis.tls.server_name: the certificate"},
 		"no certificate of ours": {"addresses: ['" + strict + "'], tls: {mode: tls, ca_file: " + caOf(strictConf) + "}",
-			"store.redis.tls.cert_file: " + strict + " asks for a certificate"},
+			"store.redis.tls.cert_file: is missing: " + strict + " asks for a certificate"},
+		"a certificate of others": {"addresses: ['" + strict + "'], tls: {mode: tls, ca_file: " + caOf(strictConf) + ", cert_file: DIR/server.pem, key_file: DIR/server.key}",
+			"store.redis.tls.cert_file: " + strict + " asks for a certificate and does not take this one"},
 		"a cluster as standalone":  {"addresses: ['" + cluster.Masters[0].Addr + "']", "store.redis.mode: is standalone, and " + cluster.Masters[0].Addr + " is a node of a Cluster"},
 		"standalone as a cluster":  {"mode: cluster, addresses: ['" + open.Addr + "']", "store.redis.mode: is cluster, and " + open.Addr + " is in none"},
 		"a sentinel as standalone": {"addresses: ['" + sentinel + "']", "store.redis.mode: is standalone, and " + sentinel + " is a sentinel"},
