@@ -15,7 +15,7 @@ import (
 )
 
 func testClient(t *testing.T, addr string) *goredis.Client {
-	c := goredis.NewClient(&goredis.Options{Addr: addr, Protocol: 2, DisableIdentity: true, MaxRetries: -1})
+	c := goredis.NewClient(&goredis.Options{Addr: addr, Protocol: 2, DisableIdentity: true, MaxRetries: -1, ReadTimeout: 15 * time.Second})
 	t.Cleanup(func() { c.Close() })
 	return c
 }
@@ -154,8 +154,8 @@ func TestPeersWaitBehindARead(t *testing.T) {
 	master, replicas := redistest.Replicated(t, 1)
 	ctx := t.Context()
 	c := testClient(t, master.Addr)
-	ack := func() error {
-		a := acknowledgement{replicas: 1, within: 200 * time.Millisecond}
+	ack := func(within time.Duration) error {
+		a := acknowledgement{replicas: 1, within: within}
 		p := testClient(t, master.Addr).Pipeline() // a connection that has written nothing
 		p.Get(ctx, "a")
 		wait := a.command(ctx)
@@ -166,16 +166,16 @@ func TestPeersWaitBehindARead(t *testing.T) {
 		return a.enough(wait)
 	}
 	c.Set(ctx, "a", 1, 0)
-	if err := ack(); err != nil {
+	if err := ack(10 * time.Second); err != nil {
 		t.Errorf("replicated: %v", err)
 	}
 	replicas[0].Pause(t)
 	c.Set(ctx, "a", 2, 0)
-	if err := ack(); err == nil {
+	if err := ack(200 * time.Millisecond); err == nil {
 		t.Error("a reading of what only the master has was acknowledged")
 	}
 	replicas[0].Resume(t)
-	if err := ack(); err != nil {
+	if err := ack(10 * time.Second); err != nil {
 		t.Errorf("replicated again: %v", err)
 	}
 }

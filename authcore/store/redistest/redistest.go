@@ -116,8 +116,29 @@ func WaitInSync(t testing.TB, master *Server, n int) {
 		if online != n {
 			return fmt.Errorf("%d replicas are online", online)
 		}
-		return nil
+		return master.acknowledged(n)
 	})
+}
+
+// acknowledged succeeds when n replicas have all that the server says up to now. A replica that is "online" may still be
+// loading what it was sent (redis 7.0 replication.c: it is put online when the last byte is on its way). A published
+// message is a part of the stream that leaves nothing behind.
+func (s *Server) acknowledged(n int) error {
+	if n == 0 {
+		return nil
+	}
+	c := s.client()
+	defer c.Close()
+	pipe := c.Pipeline() // one connection: WAIT speaks of what that has said
+	pipe.Publish(context.Background(), "redistest", "")
+	have := pipe.Do(context.Background(), "WAIT", n, 1000)
+	if _, err := pipe.Exec(context.Background()); err != nil {
+		return err
+	}
+	if got, _ := have.Int(); got < n {
+		return fmt.Errorf("%d replicas of %d have acknowledged", got, n)
+	}
+	return nil
 }
 
 // Need skips the test when one of the programs is missing; with CI=true it fails instead.
@@ -153,13 +174,17 @@ func wait(t testing.TB, what string, try func() error) {
 
 // command asks the server once, on a connection of its own: what stands between the test and the server plays no part.
 func (s *Server) command(args ...any) (any, error) {
-	c := redis.NewClient(&redis.Options{
+	c := s.client()
+	defer c.Close()
+	return c.Do(context.Background(), args...).Result()
+}
+
+func (s *Server) client() *redis.Client {
+	return redis.NewClient(&redis.Options{
 		Addr: s.Addr, Username: s.as.User, Password: s.as.Password, TLSConfig: s.as.TLS,
 		Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, PoolSize: 1,
 		DialTimeout: 2 * time.Second, ReadTimeout: 10 * time.Second,
 	})
-	defer c.Close()
-	return c.Do(context.Background(), args...).Result()
 }
 
 // spaced is an address as redis.conf has it.
