@@ -73,8 +73,10 @@ func (l *language) functions(a *assets) template.FuncMap {
 	return template.FuncMap{
 		"t":     l.t,
 		"asset": a.path,
-		"time":  l.time,
-		"date":  l.date,
+		"time":  func(at time.Time) template.HTML { return marked(at, l.time(at)) },
+		"date":  func(at time.Time) template.HTML { return marked(at, l.date(at)) },
+
+		"field": fieldOf, "wrong": wrong, "choice": choice, "choices": choices, "icon": icon,
 	}
 }
 
@@ -102,6 +104,14 @@ func (l *language) date(at time.Time) string {
 		return "–"
 	}
 	return at.UTC().Format("2006-01-02")
+}
+
+// marked says by a <time> which instant is meant, so that the script can show it where its reader is.
+func marked(at time.Time, text string) template.HTML {
+	if at.IsZero() {
+		return template.HTML(template.HTMLEscapeString(text))
+	}
+	return template.HTML(`<time datetime="` + at.UTC().Format(time.RFC3339) + `">` + template.HTMLEscapeString(text) + `</time>`)
 }
 
 // languageOf chooses: the member's own, the browser's cookie, what the browser asks for, English.
