@@ -74,7 +74,7 @@ func TestWayToRedisThatResets(t *testing.T) {
 		says string
 	}{
 		"none of ours and a reset":   {tls.RequestClientCert, "", reset, "store.redis.tls.cert_file: is missing: ADDR asks for a certificate"},
-		"none of ours and an end":  {tls.RequestClientCert, "", nil, "store.redis.tls.cert_file: is missing: ADDR asks for a certificate"},
+		"none of ours and an end":    {tls.RequestClientCert, "", nil, "store.redis.tls.cert_file: is missing: ADDR asks for a certificate"},
 		"ours and a reset":           {tls.RequestClientCert, "cert_file: DIR/server.pem, key_file: DIR/server.key", reset, "store.redis.tls.cert_file: ADDR asks for a certificate and does not take this one"},
 		"none asked for and a reset": {tls.NoClientCert, "", reset, "store.redis.addresses[0]: ADDR cannot be reached: "},
 	} {
