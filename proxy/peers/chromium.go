@@ -24,7 +24,7 @@ type Browser struct {
 }
 
 // browseFor bounds what a browser does in a test.
-const browseFor = 60 * time.Second
+const browseFor = 4 * time.Minute
 
 // Chromium starts one until the test ends. It takes the certificate, and no other that no authority of the system signed.
 func Chromium(t testing.TB, trusted *x509.Certificate) *Browser {

@@ -44,6 +44,9 @@ func have(name string) bool {
 	if name == "root" {
 		return os.Geteuid() == 0
 	}
+	if name == "axe-core" {
+		return fileExists(axeFile())
+	}
 	if name == "oidc-provider" {
 		return have("node") && fileExists(filepath.Join(openIDFolder(), "package-lock.json"))
 	}
