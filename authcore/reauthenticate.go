@@ -23,6 +23,10 @@ func (c *Core) mayConfirm(a Actor) error {
 	return nil
 }
 
+// Confirmed says whether the actor proved himself recently enough for what asks for it; else it is the Denial that he
+// would get. Pages ask before somebody types what would be refused. It is a hint: what is asked for is judged again.
+func (c *Core) Confirmed(a Actor) error { return c.confirmed(a) }
+
 // Reauthenticate begins to prove the actor anew by his account password. In the end there is a new token for his session,
 // and the old one is over.
 func (c *Core) Reauthenticate(ctx context.Context, a Actor, sec secret.String) (SignInResult, error) {

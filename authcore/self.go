@@ -23,6 +23,7 @@ type Profile struct {
 	AppPasswords int
 	TwoStepOn    bool // by his choice or the policy
 	Revision     int64
+	Policy       policy.Policy // of his domain: the rules that hold for him
 }
 
 // Me answers the actor's own profile.
@@ -39,7 +40,7 @@ func (c *Core) profile(ctx context.Context, t target) (Profile, error) {
 	if err != nil {
 		return Profile{}, err
 	}
-	p := Profile{Member: t.person.Member, Role: t.role, Domain: t.tenant.Domain, Revision: t.person.Revision}
+	p := Profile{Member: t.person.Member, Role: t.role, Domain: t.tenant.Domain, Revision: t.person.Revision, Policy: t.tenant.Policy}
 	if apps != nil {
 		p.AppPasswords = len(apps.Items)
 	}

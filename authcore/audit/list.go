@@ -20,6 +20,7 @@ type Filter struct {
 	Door    string
 	From    time.Time // not before
 	To      time.Time // before
+	MaxScan int       // bounds how many entries one List looks at, below the bound of the same name; 0: that one
 }
 
 // Takes says whether the entry is selected.
@@ -52,7 +53,11 @@ func List(ctx context.Context, r store.Records, partition string, f Filter, afte
 	} else if !f.To.IsZero() {
 		q.After = name(f.To.Add(time.Minute), "")
 	}
-	for scanned := 0; scanned < MaxScan; {
+	most := MaxScan
+	if f.MaxScan > 0 {
+		most = min(most, f.MaxScan)
+	}
+	for scanned := 0; scanned < most; {
 		recs, err := r.List(ctx, partition, q)
 		if err != nil {
 			return nil, "", fmt.Errorf("list audit: %w", err)

@@ -56,11 +56,19 @@ func (r *Record) State(p policy.Password, now time.Time) State {
 		return Gone
 	case r.Temporary || r.MustChange:
 		return MustChange
-	case p.ExpiresAfterDays > 0 && !now.Before(r.SetAt.AddDate(0, 0, p.ExpiresAfterDays)):
-		return Expired
-	default:
-		return Good
 	}
+	if at := r.ExpiresAt(p); !at.IsZero() && !now.Before(at) {
+		return Expired
+	}
+	return Good
+}
+
+// ExpiresAt is when the policy asks for a new password; zero: never.
+func (r *Record) ExpiresAt(p policy.Password) time.Time {
+	if p.ExpiresAfterDays <= 0 {
+		return time.Time{}
+	}
+	return r.SetAt.AddDate(0, 0, p.ExpiresAfterDays)
 }
 
 // Next is the record after a new password with this hash. r may be nil.
