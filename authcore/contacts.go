@@ -333,6 +333,15 @@ func (c *Core) SendContactCode(ctx context.Context, a Actor, id string) (Contact
 	return c.resendContact(ctx, e, id)
 }
 
+// MyContact answers one of the actor's contacts, saved or waiting for its code; NotFound when there is none.
+func (c *Core) MyContact(ctx context.Context, a Actor, id string) (member.Contact, error) {
+	e, err := c.enrollingSelf(ctx, a)
+	if err != nil {
+		return member.Contact{}, err
+	}
+	return c.contactAt(ctx, e, id)
+}
+
 // VerifyContact ends what BeginContact or SendContactCode began.
 func (c *Core) VerifyContact(ctx context.Context, a Actor, id string, code secret.String) (TwoStepView, error) {
 	e, err := c.enrollingSelf(ctx, a)

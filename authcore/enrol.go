@@ -165,28 +165,44 @@ func (c *Core) RemoveApp(ctx context.Context, a Actor) error {
 }
 
 // NewRecoveryCodes makes ten recovery codes for the actor, shown once; those from before are void.
-func (c *Core) NewRecoveryCodes(ctx context.Context, a Actor) (codes []secret.String, err error) {
+func (c *Core) NewRecoveryCodes(ctx context.Context, a Actor) ([]secret.String, error) {
 	if _, err := c.self(ctx, a); err != nil {
 		return nil, err
 	}
 	if err := c.confirmed(a); err != nil {
 		return nil, err
 	}
+	made, err := once(ctx, c, a, member.Partition(a.Domain), func() ([]string, error) { return c.newRecoveryCodes(ctx, a) })
+	var codes []secret.String
+	for _, code := range made {
+		codes = append(codes, secret.New(code))
+	}
+	return codes, err
+}
+
+func (c *Core) newRecoveryCodes(ctx context.Context, a Actor) ([]string, error) {
 	e := enrolling{client: a.Client, domain: a.Domain, member: a.Member}
-	err = c.retry(func() error {
+	var made []string
+	err := c.retry(func() error {
+		made = nil
 		ops, err := c.methodOps(ctx, e, "recovery_codes_made", func(m *otp.Methods) error {
-			*m, codes = m.NewRecovery(c.o.Keys, a.Domain, a.Member, c.now())
+			next, codes := m.NewRecovery(c.o.Keys, a.Domain, a.Member, c.now())
+			for _, code := range codes {
+				made = append(made, code.Reveal())
+			}
+			*m = next
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		return c.apply(ctx, a.Domain, ops...)
+		kept, err := c.keepAnswer(ctx, a, member.Partition(a.Domain), made)
+		if err != nil {
+			return err
+		}
+		return c.apply(ctx, a.Domain, append(ops, kept...)...)
 	}, func() error { return nil })
-	if err != nil {
-		return nil, err
-	}
-	return codes, nil
+	return made, err
 }
 
 // othersThanApp refuses to take the last method from a member of whom two-step is asked. His contacts are held by the check

@@ -204,6 +204,25 @@ func TestRecoveryCodes(t *testing.T) {
 	}
 }
 
+// A request that was sent twice makes no second codes, which would void those that were printed.
+func TestRecoveryCodesOnce(t *testing.T) {
+	s := newStage(t, nil)
+	a := s.Actor(t, "account")
+	ctx := authcore.WithIdempotencyKey(t.Context(), secret.New("an idempotency key"), "request")
+	first, err := s.NewRecoveryCodes(ctx, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := s.NewRecoveryCodes(ctx, a)
+	if err != nil || len(again) != otp.RecoveryCodes || again[0].Reveal() != first[0].Reveal() {
+		t.Errorf("sent again: %d codes, %v; the same %t", len(again), err, len(again) > 0 && again[0].Reveal() == first[0].Reveal())
+	}
+	other, err := s.NewRecoveryCodes(authcore.WithIdempotencyKey(t.Context(), secret.New("another one of them"), "request"), a)
+	if err != nil || other[0].Reveal() == first[0].Reveal() {
+		t.Errorf("under another key: %v", err)
+	}
+}
+
 func TestRecoveryCodesRunOut(t *testing.T) {
 	s := newStage(t, nil)
 	a := s.Actor(t, "account")
@@ -261,6 +280,15 @@ func TestContactOfOnesOwn(t *testing.T) {
 	sent, err := s.BeginContact(t.Context(), a, authcore.ContactWish{Kind: member.Email, Value: "new@mail.example", Replaces: first})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if k, err := s.MyContact(t.Context(), a, sent.Contact); err != nil || k.Value != "new@mail.example" || k.Verified {
+		t.Errorf("the contact that waits: %+v, %v", k, err)
+	}
+	if k, err := s.MyContact(t.Context(), a, first); err != nil || !k.Verified {
+		t.Errorf("the contact that is saved: %+v, %v", k, err)
+	}
+	if _, err := s.MyContact(t.Context(), s.Actor(t, "account"), sent.Contact); !denied(err, authcore.NotFound) {
+		t.Errorf("what another session entered: %v", err)
 	}
 	if v, _ := s.MyTwoStep(t.Context(), a); v.Contacts[0].Value != "ann@mail.example" {
 		t.Errorf("the change counts before the code: %+v", v.Contacts)

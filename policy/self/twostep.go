@@ -21,7 +21,7 @@ func (s service) twoSteps(k *api.Kit) {
 		Summary: "Take the authenticator app into use, by a code that it shows"}, s.confirmApp)
 	api.SignedIn(k, api.Operation{ID: "remove-my-authenticator-app", Method: http.MethodDelete, Path: "/me/two-step/app", Tag: twoStepTag,
 		Summary: "Remove the authenticator app, unless it is my last method"}, s.removeApp)
-	api.SignedIn(k, api.Operation{ID: "make-my-recovery-codes", Method: http.MethodPost, Path: "/me/two-step/recovery-codes", Tag: twoStepTag, Status: http.StatusCreated,
+	api.SignedIn(k, api.Operation{ID: "make-my-recovery-codes", Method: http.MethodPost, Path: "/me/two-step/recovery-codes", Tag: twoStepTag, Status: http.StatusCreated, Creates: true,
 		Summary: "Make ten recovery codes; they are in this answer and never seen again, and void those from before"}, s.recoveryCodes)
 }
 
