@@ -26,6 +26,8 @@ import (
 type Asked struct {
 	Ticket    secret.String
 	ExpiresAt time.Time // of the ticket, to the second: the same bytes for everybody
+
+	Rules policy.Password // of a right code: what the new password is checked against
 }
 
 // asked is what the ticket stands for. It is good until it is taken, for as many tries as the code has.

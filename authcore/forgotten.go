@@ -112,8 +112,14 @@ func (c *Core) ForgotPasswordCode(ctx context.Context, client Client, tk, code s
 	if err != nil {
 		return Asked{}, err
 	}
+	rules, _, err := c.dir.PolicyDirect(ctx, t.Domain)
+	if err != nil {
+		return Asked{}, err
+	}
 	t.Purpose, t.Epochs = forPassword, epochs
-	return c.keepAsked(ctx, t)
+	a, err := c.keepAsked(ctx, t)
+	a.Rules = rules.Password
+	return a, err
 }
 
 // proves marks the contact that a right code came back from as verified.

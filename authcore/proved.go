@@ -89,9 +89,11 @@ func (c *Core) ask(ctx context.Context, client Client, u *underway, step signin.
 	r := SignInResult{State: step.State(), Ticket: tk, ExpiresAt: until}
 	switch s := step.(type) {
 	case signin.TwoStep:
-		r.Methods = among(u.methods, s.Methods)
+		r.Methods, r.MayTrust = among(u.methods, s.Methods), u.tenant.Policy.SignIn.TrustBrowser
 	case signin.Enrolment:
-		r.Enrollable = s.Methods
+		r.Enrollable, r.MayTrust = s.Methods, u.tenant.Policy.SignIn.TrustBrowser
+	case signin.PasswordChange:
+		r.Rules = u.tenant.Policy.Password
 	}
 	return r, nil
 }

@@ -26,14 +26,15 @@ import (
 
 // ProviderInfo tells of a configured provider.
 type ProviderInfo struct {
-	Name string // in paths
-	Way  string // as policies name it
+	Name      string // in paths
+	Way       string // as policies name it
+	ReturnsTo string // the address of the page that takes its answers
 }
 
 // Providers lists the configured providers.
 func (c *Core) Providers() (l []ProviderInfo) {
 	for _, p := range c.providers() {
-		l = append(l, ProviderInfo{Name: p.Name(), Way: p.Way()})
+		l = append(l, ProviderInfo{Name: p.Name(), Way: p.Way(), ReturnsTo: p.RedirectURL()})
 	}
 	return l
 }

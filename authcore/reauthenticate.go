@@ -3,6 +3,8 @@ package authcore
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 
 	"latchkey/authcore/audit"
 	"latchkey/authcore/member"
@@ -82,6 +84,39 @@ func (c *Core) WaysOf(ctx context.Context, domain string) (SignInWays, error) {
 	w.Ways = append(w.Ways, c.offered(t.Policy.SignIn.Allowed())...)
 	w.TrustBrowser = t.Policy.SignIn.TrustBrowser
 	return w, nil
+}
+
+// maxAlike is how many domains are compared before their members say which is theirs: few, for it is done for anybody.
+const maxAlike = 10
+
+// WaysOfAll answers the ways of every domain, if they are the same; else, or with too many domains to compare, ok is false
+// and somebody has to say which is his. It tells nothing of which domains there are.
+func (c *Core) WaysOfAll(ctx context.Context) (all SignInWays, ok bool, err error) {
+	prefix := member.DomainNameKey("").Name
+	l, err := c.o.Records.List(ctx, member.Root, store.Query{Prefix: prefix, Limit: maxAlike + 1})
+	if err != nil || len(l) > maxAlike {
+		return SignInWays{}, false, err
+	}
+	for _, r := range l {
+		name := strings.TrimPrefix(r.Name, prefix)
+		t, err := c.dir.Tenant(ctx, name)
+		if err != nil {
+			return SignInWays{}, false, err
+		}
+		if t == nil || t.Domain.Closed {
+			continue
+		}
+		w, err := c.WaysOf(ctx, name)
+		if err != nil || ok && !w.same(all) {
+			return SignInWays{}, false, err
+		}
+		all, ok = w, true
+	}
+	return all, ok, nil
+}
+
+func (w SignInWays) same(o SignInWays) bool {
+	return slices.Equal(w.Ways, o.Ways) && w.TrustBrowser == o.TrustBrowser
 }
 
 // renew puts a new token in the place of the actor's.

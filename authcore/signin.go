@@ -14,6 +14,7 @@ import (
 	"latchkey/authcore/secret"
 	"latchkey/authcore/signin"
 	"latchkey/authcore/store"
+	"latchkey/policy"
 )
 
 // WebDoor is the name of the web and the API where attempts at doors have that of their door.
@@ -39,6 +40,8 @@ type SignInResult struct {
 	Actor      Actor           // of SignedIn
 	Methods    []SecondMethod  // of TwoStepRequired: any one of them
 	Enrollable []signin.Method // of EnrolmentRequired: any one of them
+	Rules      policy.Password // of PasswordChangeRequires: what the new one is checked against
+	MayTrust   bool            // of TwoStepRequired and EnrolmentRequired: the browser may be spared it the next time
 	Trust      secret.String   // of SignedIn, where it was asked for: spares this browser the second step
 	TrustUntil time.Time       // of Trust
 }

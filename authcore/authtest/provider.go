@@ -37,6 +37,7 @@ type Provider struct {
 	Secret   secret.String
 	Key      *ecdsa.PrivateKey
 	KeyID    string
+	Back     string // where browsers are sent back to; NewProvider sets RedirectURL
 
 	Document func(map[string]any)                                                // changes what discovery tells
 	Claims   func(map[string]any)                                                // changes an id_token before it is signed
@@ -60,7 +61,7 @@ const RedirectURL = "https://latchkey.test/back"
 func NewProvider(t testing.TB, kind oidc.Kind) *Provider {
 	t.Helper()
 	p := &Provider{Kind: kind, ClientID: "client-1", Secret: secret.New("canary-client-secret-0123456789abcdef"), KeyID: "key-1",
-		grants: map[string]grant{}, Hits: map[string]int{}}
+		grants: map[string]grant{}, Hits: map[string]int{}, Back: RedirectURL}
 	p.Key = NewKey(t)
 	m := http.NewServeMux()
 	m.HandleFunc("GET /.well-known/openid-configuration", p.document)
@@ -97,7 +98,7 @@ func NewKey(t testing.TB) *ecdsa.PrivateKey {
 func (p *Provider) Settings(name string) oidc.Settings {
 	roots := x509.NewCertPool()
 	roots.AddCert(p.Certificate())
-	return oidc.Settings{Name: name, Kind: p.Kind, Issuer: p.URL, ClientID: p.ClientID, ClientSecret: p.Secret, RedirectURL: RedirectURL, Roots: roots}
+	return oidc.Settings{Name: name, Kind: p.Kind, Issuer: p.URL, ClientID: p.ClientID, ClientSecret: p.Secret, RedirectURL: p.Back, Roots: roots}
 }
 
 // Party is the provider as members sign in with it.
@@ -119,7 +120,7 @@ func (p *Provider) Authorize(t testing.TB, address, subject string) authcore.Pro
 	}
 	q := u.Query()
 	for key, want := range map[string]string{
-		"response_type": "code", "client_id": p.ClientID, "redirect_uri": RedirectURL, "code_challenge_method": "S256", "scope": "openid",
+		"response_type": "code", "client_id": p.ClientID, "redirect_uri": p.Back, "code_challenge_method": "S256", "scope": "openid",
 	} {
 		if got := q.Get(key); got != want {
 			t.Fatalf("%s: got %q, want %q in %s", key, got, want, address)

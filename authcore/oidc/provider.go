@@ -89,6 +89,9 @@ func (p *Provider) Way() string {
 	return policy.OIDCPrefix + p.s.Name
 }
 
+// RedirectURL is the page that takes the provider's answers.
+func (p *Provider) RedirectURL() string { return p.s.RedirectURL }
+
 // Issuer is the provider as its tokens name it.
 func (p *Provider) Issuer() string { return p.s.Issuer }
 
