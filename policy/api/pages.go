@@ -38,3 +38,7 @@ func (k *Kit) SignedInAs(ctx context.Context, a authcore.Actor) *Problem {
 
 // Explain is what somebody is told of err, as a Problem; its cause goes into the request's event.
 func Explain(ctx context.Context, err error) *Problem { return problemOf(ctx, err) }
+
+// SentenceOf is what somebody is told of a reason when nothing more is known; empty for a reason that always has its own
+// sentence.
+func SentenceOf(r authcore.DenialReason) string { return answers()[r].detail }

@@ -63,7 +63,9 @@ func Register(o Options) api.Register {
 func (s *server) open(pattern string, do func(*page) error) { s.add(pattern, false, do) }
 
 // signedIn adds a page for whoever has a session; others are led to sign in and back.
-func (s *server) signedIn(pattern string, do func(*page) error) { s.add(pattern, false, identified(do)) }
+func (s *server) signedIn(pattern string, do func(*page) error) {
+	s.add(pattern, false, identified(do))
+}
 
 func (s *server) add(pattern string, long bool, do func(*page) error) {
 	s.kit.Handle(pattern, long, s.handler(do))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"latchkey/authcore"
 	"latchkey/policy/api"
@@ -23,9 +24,9 @@ func (p *page) mistakes(err error) *failure {
 		return nil
 	}
 	problem := api.Explain(p.ctx, err)
-	f := &failure{status: problem.Status, Sentence: p.t(sentence(problem)), Fields: map[string]string{}}
+	f := &failure{status: problem.Status, Sentence: p.lang.sentence(problem), Fields: map[string]string{}}
 	for _, m := range d.Mistakes {
-		f.Fields[m.Field] = p.t(m.Reason)
+		f.Fields[m.Field] = strings.TrimSpace(f.Fields[m.Field] + " " + p.lang.mistake(m))
 	}
 	return f
 }
@@ -33,14 +34,6 @@ func (p *page) mistakes(err error) *failure {
 // elsewhere says that a reason leads to another page.
 func elsewhere(r authcore.DenialReason) bool {
 	return r == authcore.NotSignedIn || r == authcore.ReauthenticationRequired
-}
-
-// sentence is what people read of a problem.
-func sentence(p *api.Problem) string {
-	if p.Detail == "" {
-		return p.Title
-	}
-	return p.Detail
 }
 
 // fail answers what no form shows: it leads to the sign-in or the re-authentication and back, or tells what is wrong.
@@ -56,7 +49,7 @@ func (p *page) fail(err error) {
 		_ = p.redirect("/reauthenticate?"+back, "")
 		return
 	}
-	if p.answer(problem.Status, "failure.html", p.t(sentence(problem)), nil) != nil {
+	if p.answer(problem.Status, "failure.html", p.lang.sentence(problem), nil) != nil {
 		http.Error(p.w, http.StatusText(problem.Status), problem.Status)
 	}
 }

@@ -21,6 +21,7 @@ var files embed.FS
 type language struct {
 	Code      string
 	sentences map[string]string // none for English
+	patterns  []pattern         // those of them that have values
 	pages     map[string]*template.Template
 }
 
@@ -31,6 +32,7 @@ func newLanguages(a *assets) map[string]*language {
 		l := &language{Code: code, sentences: map[string]string{}, pages: map[string]*template.Template{}}
 		if code != "en" {
 			l.read()
+			l.patterns = patternsOf(l.sentences)
 		}
 		l.parse(a)
 		all[code] = l
@@ -139,3 +141,6 @@ func asked(header string) string {
 	_, i, _ := xlanguage.NewMatcher(known).Match(wanted...)
 	return l[i]
 }
+
+// en marks an English sentence that t says later, for the test that looks for its translations.
+func en(sentence string) string { return sentence }

@@ -28,8 +28,12 @@ func (v *view) Initial() string { return v.p.me.Member.Address()[:1] }
 func (v *view) Domain() string { return v.p.me.Domain.Name }
 
 // Administers says whether the pages of an administrator are for him, Operates those of an operator.
-func (v *view) Administers() bool { return v.SignedIn() && v.p.me.Role.Rank() >= member.RoleAdministrator.Rank() }
-func (v *view) Operates() bool    { return v.SignedIn() && v.p.me.Role.Rank() >= member.RoleOperator.Rank() }
+func (v *view) Administers() bool {
+	return v.SignedIn() && v.p.me.Role.Rank() >= member.RoleAdministrator.Rank()
+}
+func (v *view) Operates() bool {
+	return v.SignedIn() && v.p.me.Role.Rank() >= member.RoleOperator.Rank()
+}
 
 // Mistake is what is wrong with a field.
 func (v *view) Mistake(field string) string {
