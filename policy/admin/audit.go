@@ -86,9 +86,9 @@ func (s service) listInstallationAudit(ctx context.Context, a authcore.Actor, in
 func (in *AuditQuery) answer(ctx context.Context, more func(after string, limit int) ([]audit.Entry, string, error)) (*api.Stream, error) {
 	switch in.Format {
 	case "csv":
-		return export(ctx, more, "text/csv; charset=utf-8; header=present", newCSV) // RFC 4180 section 3
+		return api.ExportStream(ctx, more, audit.CSVType, audit.NewCSV)
 	case "jsonl":
-		return export(ctx, more, "application/jsonl", newJSONL)
+		return api.ExportStream(ctx, more, audit.JSONLType, audit.NewJSONL)
 	}
 	l, next, err := more(in.After, in.Limit)
 	if err != nil {

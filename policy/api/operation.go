@@ -136,6 +136,11 @@ type Stream struct{ Body func(huma.Context) }
 // Begin sends the head of a streamed answer.
 func Begin(ctx huma.Context, contentType string) http.ResponseWriter {
 	_, w := humago.Unwrap(ctx)
+	return begin(w, contentType)
+}
+
+// begin has whoever streams told when the client takes nothing any more.
+func begin(w http.ResponseWriter, contentType string) http.ResponseWriter {
 	if r, ok := w.(*recorder); ok {
 		r.streams = true
 	}
