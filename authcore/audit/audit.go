@@ -89,7 +89,7 @@ const Prefix = "audit/"
 // name orders entries by day and time. Entries with the same key in the same time share a name, and so a record.
 func name(at time.Time, key string) string {
 	at = at.UTC()
-	return fmt.Sprintf("%s%s/%013x-%s", Prefix, at.Format("20060102"), at.UnixMilli(), key)
+	return fmt.Sprintf("%s%s/%013x-%s", Prefix, at.Format(dayForm), at.UnixMilli(), key)
 }
 
 // Op appends e.
