@@ -70,6 +70,14 @@ var rules = []rule{
 	{pattern: "configs/examples", why: "files"},
 	{pattern: "configs", may: []string{"policy", "authcore/secret"}, why: "the file says what shall be; cmd builds it"},
 	{
+		pattern: "policy/memberfile", may: []string{"authcore", "authcore/member", "authcore/secret"},
+		why: "reads what the command and the pages import, and makes nobody itself",
+	},
+	{
+		pattern: "policy/console", may: []string{"policy", "policy/api", "policy/memberfile", "authcore", "authcore/*"},
+		why: "the pages know no connection either, nor the API's own endpoints",
+	},
+	{
 		pattern: "policy/*", may: []string{"policy", "policy/api", "authcore", "authcore/*"},
 		why:   "the API never touches a connection: cmd passes what it shows of doors as plain functions",
 		tests: []string{"policy/*"}, // the API is tested whole

@@ -10,6 +10,7 @@ import (
 
 	"latchkey/authcore"
 	"latchkey/authcore/authtest"
+	"latchkey/authcore/member"
 	"latchkey/authcore/password"
 	"latchkey/authcore/sample"
 	"latchkey/authcore/store"
@@ -211,6 +212,27 @@ func TestTemporaryPasswordsCostTheSame(t *testing.T) {
 	}
 	if r := s.signIn(t, "account", temporary); r.State != authcore.PasswordChangeRequires {
 		t.Errorf("got %q", r.State)
+	}
+}
+
+// A file of an administrator may bring hashes, in his own domain; a contact that it calls verified is not.
+func TestImportsBringHashes(t *testing.T) {
+	s := newStage(t, nil)
+	n := authcore.NewMember{Address: "moved@old.example", PasswordHash: secretOf(foreignBcrypt), Contacts: []member.Contact{{Kind: member.Email, Value: "moved@home.example", Verified: true}}}
+	p, shown, err := s.ImportMember(t.Context(), s.Actor(t, "admin"), sample.Old, n)
+	if err != nil || !shown.Empty() || p.Member.Contacts[0].Verified {
+		t.Fatalf("%+v, %q, %v", p.Member, shown.Reveal(), err)
+	}
+	s.open(t, "imap", "moved@old.example", foreignRight)
+	for state, want := range map[string]authcore.DenialReason{"admin": authcore.NotFound, "account": authcore.Forbidden} {
+		n.Address = "x@new.example"
+		if _, _, err := s.ImportMember(t.Context(), s.Actor(t, state), sample.New, n); !denied(err, want) {
+			t.Errorf("%s in another domain: %v", state, err)
+		}
+	}
+	n.Address, n.Password, n.PasswordHash = "y@old.example", secretOf("chosen-word-1"), secretOf("")
+	if _, _, err := s.ImportMember(t.Context(), s.Actor(t, "admin"), sample.Old, n); !denied(err, authcore.Forbidden) {
+		t.Errorf("a password in the clear: %v", err)
 	}
 }
 

@@ -24,11 +24,11 @@ type NewMember struct {
 	Role         member.Role // empty: member
 	Contacts     []member.Contact
 	ConfirmReuse bool // the address was a deleted member's: the new one inherits nothing
-	// Password sets the account password instead of a temporary one; commands and imports only.
+	// Password sets the account password instead of a temporary one; commands only.
 	Password      secret.String
-	PasswordHash  secret.String // of an account password that the member has elsewhere and keeps, as password.ParseHash takes it; the same
+	PasswordHash  secret.String // of an account password that the member has elsewhere and keeps, as password.ParseHash takes it; imports only
 	PasswordSetAt time.Time     // of either; zero: now
-	TwoStep       bool          // commands and imports only
+	TwoStep       bool          // commands only
 }
 
 // MemberChange is a partial change; nil leaves a field as it is.
@@ -52,6 +52,15 @@ const (
 
 // CreateMember makes a member and answers the temporary password, to be shown once; it is empty where n carries one.
 func (c *Core) CreateMember(ctx context.Context, a Actor, domain string, n NewMember) (Profile, secret.String, error) {
+	if !a.command && !n.PasswordHash.Empty() {
+		return Profile{}, secret.String{}, deny(Forbidden, "")
+	}
+	return c.ImportMember(ctx, a, domain, n)
+}
+
+// ImportMember is CreateMember for a row of a file: the member may bring the hash of a password that he keeps. It says no
+// more than a temporary one would: whoever makes a member may sign in as him, until the member sets a password himself.
+func (c *Core) ImportMember(ctx context.Context, a Actor, domain string, n NewMember) (Profile, secret.String, error) {
 	t, m, names, err := c.takeMember(ctx, a, domain, &n)
 	if err != nil {
 		return Profile{}, secret.String{}, err
@@ -59,7 +68,7 @@ func (c *Core) CreateMember(ctx context.Context, a Actor, domain string, n NewMe
 	return c.createMember(ctx, a, t, m, names, n)
 }
 
-// CheckNewMember says whether CreateMember would make the member, and makes nobody.
+// CheckNewMember says whether ImportMember would make the member, and makes nobody.
 func (c *Core) CheckNewMember(ctx context.Context, a Actor, domain string, n NewMember) error {
 	t, m, names, err := c.takeMember(ctx, a, domain, &n)
 	if err != nil {
@@ -78,11 +87,11 @@ func (c *Core) takeMember(ctx context.Context, a Actor, domain string, n *NewMem
 	if n.Role == "" {
 		n.Role = member.RoleMember
 	}
-	if !a.command && (!n.Password.Empty() || !n.PasswordHash.Empty() || n.TwoStep) {
+	if !a.command && (!n.Password.Empty() || n.TwoStep) || a.isToken() && !n.PasswordHash.Empty() {
 		return nil, member.Member{}, nil, deny(Forbidden, "")
 	}
 	m := member.Member{ID: member.NewID(), Name: strings.TrimSpace(n.Name), Role: n.Role, Status: member.Active, CreatedAt: c.now().UTC().Truncate(time.Second),
-		Contacts: c.readContacts(n.Contacts), Epoch: 1}
+		Contacts: keepVerified(nil, c.readContacts(n.Contacts), a.command), Epoch: 1}
 	if n.TwoStep {
 		m.TwoStep = member.ByMember
 	}

@@ -15,6 +15,7 @@ import (
 
 	"latchkey/authcore"
 	"latchkey/authcore/secret"
+	"latchkey/policy/memberfile"
 )
 
 func importCommand(ctx context.Context, p program, args []string) (err error) {
@@ -35,7 +36,7 @@ func importCommand(ctx context.Context, p program, args []string) (err error) {
 	if format == "" {
 		format = strings.TrimPrefix(filepath.Ext(words[0]), ".")
 	}
-	if !slices.Contains([]string{"csv", "jsonl", "passwd"}, format) {
+	if !slices.Contains(memberfile.Formats(), format) {
 		return misused("-format must be csv, jsonl or passwd")
 	}
 	say := []string{domain, format}
@@ -101,13 +102,13 @@ func importWork(ctx context.Context, w works, words []string, in io.Reader, out 
 	if len(words) != 2 && !dry {
 		return misused("import needs a domain and a format")
 	}
-	next, err := rows(words[0], words[1], in)
+	next, err := memberfile.Rows(words[0], words[1], in)
 	if err != nil {
 		return err
 	}
 	im := importing{w: w, domain: words[0], out: json.NewEncoder(out), last: time.Now()}
 	if dry {
-		im.seen = map[string]int{}
+		im.seen = memberfile.Seen{}
 	}
 	for {
 		row, line, err := next()
@@ -117,7 +118,7 @@ func importWork(ctx context.Context, w works, words []string, in io.Reader, out 
 		switch {
 		case err == nil:
 			err = im.take(ctx, row, line)
-		case errors.As(err, new(*badLine)):
+		case errors.As(err, new(*memberfile.BadLine)):
 			im.failed++
 			err = im.say(imported{Line: line, Address: row.Address, Failed: err.Error()})
 		default:
@@ -152,7 +153,7 @@ type importing struct {
 	out                   *json.Encoder
 	made, skipped, failed int
 	last                  time.Time
-	seen                  map[string]int // of a dry run: the lines of the addresses so far; nil: members are made
+	seen                  memberfile.Seen // of a dry run: the lines of the addresses so far; nil: members are made
 }
 
 func (im *importing) say(l imported) error { return im.out.Encode(l) }
@@ -165,7 +166,7 @@ func (im *importing) progress() string {
 	return fmt.Sprintf("%d %s, %d there already, %d not imported", im.made, made, im.skipped, im.failed)
 }
 
-func (im *importing) take(ctx context.Context, r row, line int) error {
+func (im *importing) take(ctx context.Context, r memberfile.Row, line int) error {
 	temporary, err := im.make(ctx, r, line)
 	var d *authcore.Denial
 	switch {
@@ -179,7 +180,7 @@ func (im *importing) take(ctx context.Context, r row, line int) error {
 		err = im.say(imported{Line: line, Address: r.Address, Skipped: "the address is somebody's already"})
 	case errors.As(err, &d) && d.Reason == authcore.NotFound:
 		return fmt.Errorf("there is no domain %s", im.domain)
-	case errors.As(err, &d), errors.As(err, new(*badLine)):
+	case errors.As(err, &d), errors.As(err, new(*memberfile.BadLine)):
 		im.failed++
 		err = im.say(imported{Line: line, Address: r.Address, Failed: plain(err).Error()})
 	default:
@@ -193,21 +194,17 @@ func (im *importing) take(ctx context.Context, r row, line int) error {
 }
 
 // make makes one member, or checks alone in a dry run, which sees what the lines before would have taken.
-func (im *importing) make(ctx context.Context, r row, line int) (secret.String, error) {
-	n, err := r.member()
+func (im *importing) make(ctx context.Context, r memberfile.Row, line int) (secret.String, error) {
+	n, err := r.Member()
 	if err != nil {
-		return secret.String{}, &badLine{err}
+		return secret.String{}, &memberfile.BadLine{Err: err}
 	}
 	if im.seen == nil {
 		_, temporary, err := im.w.core.CreateMember(ctx, authcore.CommandActor("import"), im.domain, n)
 		return temporary, err
 	}
-	for _, a := range append([]string{r.Address}, r.Aliases...) {
-		a = strings.ToLower(a)
-		if before := im.seen[a]; before > 0 {
-			return secret.String{}, &badLine{fmt.Errorf("%s: line %d has this address already", a, before)}
-		}
-		im.seen[a] = line
+	if err := im.seen.Take(r, line); err != nil {
+		return secret.String{}, err
 	}
 	return secret.String{}, im.w.core.CheckNewMember(ctx, authcore.CommandActor("import"), im.domain, n)
 }

@@ -163,18 +163,6 @@ func TestImportedPasswordsLetIn(t *testing.T) {
 	}
 }
 
-func FuzzPasswdRow(f *testing.F) {
-	for _, line := range strings.Split(passwdMembers, "\n") {
-		f.Add(line)
-	}
-	f.Fuzz(func(t *testing.T, line string) {
-		r, err := passwdRow(line, "old.example")
-		if err == nil && (!strings.Contains(r.Address, "@") || r.Hash == "" || strings.ContainsAny(r.Hash[:1], "!*")) {
-			t.Errorf("%q is taken as %+v", line, r)
-		}
-	})
-}
-
 // An import that cannot begin leaves no empty file behind that keeps the next one from beginning.
 func TestImportLeavesNoEmptyFile(t *testing.T) {
 	t.Parallel()

@@ -1,4 +1,7 @@
-package main
+// Package memberfile reads the members that a file holds: CSV, JSON lines, or a passwd-file of Dovecot, row by row with its
+// line. It refuses columns and keys that it does not know; what cannot be understood of one row is told with its line, and
+// the next is read. It makes nobody: the command and the pages that import do.
+package memberfile
 
 import (
 	"bufio"
@@ -15,8 +18,18 @@ import (
 	"latchkey/authcore/secret"
 )
 
-// row is one member of a file; JSON lines have these keys, CSV these columns, lists in CSV separated by spaces.
-type row struct {
+// The formats of files.
+const (
+	CSV    = "csv"
+	JSONL  = "jsonl"
+	Passwd = "passwd" // of Dovecot
+)
+
+// Formats lists them.
+func Formats() []string { return []string{CSV, JSONL, Passwd} }
+
+// Row is one member of a file; JSON lines have these keys, CSV these columns, lists in CSV separated by spaces.
+type Row struct {
 	Address  string           `json:"address"`
 	Name     string           `json:"name"`
 	Aliases  []string         `json:"aliases"`
@@ -26,7 +39,8 @@ type row struct {
 	SetAt    string           `json:"password_set_at"` // when he set it, RFC 3339 or a day; empty: now
 }
 
-func (r row) member() (authcore.NewMember, error) {
+// Member is what the row asks for.
+func (r Row) Member() (authcore.NewMember, error) {
 	n := authcore.NewMember{Address: r.Address, Name: r.Name, Aliases: r.Aliases, Role: r.Role, Contacts: r.Contacts, PasswordHash: secret.New(r.Hash)}
 	if r.SetAt == "" {
 		return n, nil
@@ -43,35 +57,40 @@ func (r row) member() (authcore.NewMember, error) {
 	return n, errors.New("password_set_at must be like 2026-05-04T09:00:00Z or 2026-05-04")
 }
 
-// badLine is a line that cannot be understood, behind which the next one can.
-type badLine struct{ err error }
+// BadLine is a line that cannot be understood, behind which the next one can.
+type BadLine struct{ Err error }
 
-func (b *badLine) Error() string { return b.err.Error() }
+func (b *BadLine) Error() string { return b.Err.Error() }
 
 // maxRow bounds one line of a file.
 const maxRow = 64 << 10
 
-func rows(domain, format string, in io.Reader) (func() (row, int, error), error) {
+// Next answers the next row and its line: a *BadLine behind which the next can be read, io.EOF behind the last row, or what
+// keeps the file from being read on.
+type Next func() (Row, int, error)
+
+// Rows begins to read a file of the format; a bare name in a passwd-file is of domain.
+func Rows(domain, format string, in io.Reader) (Next, error) {
 	switch format {
-	case "jsonl":
+	case JSONL:
 		return lineRows(in, jsonRow), nil
-	case "passwd":
-		return lineRows(in, func(line string) (row, error) { return passwdRow(line, domain) }), nil
-	case "csv":
+	case Passwd:
+		return lineRows(in, func(line string) (Row, error) { return passwdRow(line, domain) }), nil
+	case CSV:
 		return csvRows(in)
 	}
-	return nil, misused("format %q is not known", format)
+	return nil, fmt.Errorf("format %q is not known", format)
 }
 
 // errNobody: the line is about nobody, like an empty one.
 var errNobody = errors.New("nobody")
 
 // lineRows reads a file of which each line is a member.
-func lineRows(in io.Reader, parse func(line string) (row, error)) func() (row, int, error) {
+func lineRows(in io.Reader, parse func(line string) (Row, error)) Next {
 	s := bufio.NewScanner(in)
 	s.Buffer(nil, maxRow)
 	line := 0
-	return func() (row, int, error) {
+	return func() (Row, int, error) {
 		for s.Scan() {
 			line++
 			if strings.TrimSpace(s.Text()) == "" {
@@ -82,18 +101,18 @@ func lineRows(in io.Reader, parse func(line string) (row, error)) func() (row, i
 			case errors.Is(err, errNobody):
 				continue
 			case err != nil:
-				return row{Address: r.Address}, line, &badLine{err}
+				return Row{Address: r.Address}, line, &BadLine{err}
 			}
 			return r, line, nil
 		}
 		if err := s.Err(); err != nil {
-			return row{}, line + 1, err
+			return Row{}, line + 1, err
 		}
-		return row{}, line, io.EOF
+		return Row{}, line, io.EOF
 	}
 }
 
-func jsonRow(line string) (r row, err error) {
+func jsonRow(line string) (r Row, err error) {
 	d := json.NewDecoder(strings.NewReader(line))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&r); err != nil {
@@ -108,7 +127,7 @@ func jsonRow(line string) (r row, err error) {
 // byteOrderMark is what Excel puts before the first column.
 const byteOrderMark = "\ufeff"
 
-func csvRows(in io.Reader) (func() (row, int, error), error) {
+func csvRows(in io.Reader) (Next, error) {
 	b := bufio.NewReaderSize(in, maxRow)
 	if mark, err := b.Peek(len(byteOrderMark)); err == nil && string(mark) == byteOrderMark {
 		_, _ = b.Discard(len(byteOrderMark)) // it is in the buffer
@@ -121,17 +140,17 @@ func csvRows(in io.Reader) (func() (row, int, error), error) {
 	if err := knownColumns(head); err != nil {
 		return nil, err
 	}
-	return func() (row, int, error) {
+	return func() (Row, int, error) {
 		fields, err := c.Read()
 		if errors.Is(err, io.EOF) {
-			return row{}, 0, io.EOF
+			return Row{}, 0, io.EOF
 		}
 		line := lineOf(c, fields, err)
 		if errors.As(err, new(*csv.ParseError)) {
-			return row{}, line, &badLine{err}
+			return Row{}, line, &BadLine{err}
 		}
 		if err != nil {
-			return row{}, line, err
+			return Row{}, line, err
 		}
 		return csvRow(head, fields), line, nil
 	}, nil
@@ -165,7 +184,7 @@ func knownColumns(head []string) error {
 	return nil
 }
 
-func csvRow(head, fields []string) (r row) {
+func csvRow(head, fields []string) (r Row) {
 	for i, h := range head {
 		v := strings.TrimSpace(fields[i])
 		switch {
@@ -187,4 +206,19 @@ func csvRow(head, fields []string) (r row) {
 		}
 	}
 	return r
+}
+
+// Seen remembers the addresses of the rows so far, by their lines: for a check that makes nobody.
+type Seen map[string]int
+
+// Take refuses a row with an address that a row before it has.
+func (s Seen) Take(r Row, line int) error {
+	for _, a := range append([]string{r.Address}, r.Aliases...) {
+		a = strings.ToLower(a)
+		if before := s[a]; before > 0 {
+			return &BadLine{fmt.Errorf("%s: line %d has this address already", a, before)}
+		}
+		s[a] = line
+	}
+	return nil
 }

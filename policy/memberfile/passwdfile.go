@@ -1,4 +1,4 @@
-package main
+package memberfile
 
 import (
 	"errors"
@@ -9,14 +9,14 @@ import (
 
 // passwdRow reads one line of a passwd-file of Dovecot: user:{SCHEME}hash:uid:gid:gecos:home:shell:extra fields, of which
 // the user, the hash and the name in gecos are a member. Whoever could not sign in at Dovecot is not let in here either.
-func passwdRow(line, domain string) (row, error) {
+func passwdRow(line, domain string) (Row, error) {
 	if strings.HasPrefix(line, "#") {
-		return row{}, errNobody
+		return Row{}, errNobody
 	}
 	f := strings.SplitN(line, ":", 8)
-	r := row{Address: strings.TrimSpace(f[0])}
+	r := Row{Address: strings.TrimSpace(f[0])}
 	if r.Address == "" {
-		return row{}, errors.New("has no user before the first colon")
+		return Row{}, errors.New("has no user before the first colon")
 	}
 	if !strings.Contains(r.Address, "@") {
 		r.Address += "@" + domain
