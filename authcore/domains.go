@@ -35,7 +35,9 @@ type NewDomain struct {
 type DomainChange struct {
 	Closed    *bool
 	CreatedAt *time.Time
-	Doors     *[]string
+	Doors     *[]string         // all that are to be open
+	OpenDoors []string          // to be open beside whatever is: two who switch different doors at once do not undo each other
+	ShutDoors []string          // not to be open
 	Upstreams map[string]string // entries given replace; an empty value removes
 }
 
@@ -235,6 +237,23 @@ func (c *Core) UpdateDomain(ctx context.Context, a Actor, name string, ch Domain
 	return c.Domain(ctx, a, name)
 }
 
+// doors are those that are to be open; nil: as they are.
+func (ch DomainChange) doors(old []string) []string {
+	if ch.Doors == nil && len(ch.OpenDoors) == 0 && len(ch.ShutDoors) == 0 {
+		return nil
+	}
+	if ch.Doors != nil {
+		old = *ch.Doors
+	}
+	next := []string{}
+	for _, door := range append(slices.Clone(old), ch.OpenDoors...) {
+		if !slices.Contains(next, door) && !slices.Contains(ch.ShutDoors, door) {
+			next = append(next, door)
+		}
+	}
+	return next
+}
+
 // changed is the domain after the change, and whether sessions end by it.
 func (c *Core) changed(old *member.Domain, ch DomainChange) (d member.Domain, cut bool, err error) {
 	d = *old
@@ -246,15 +265,15 @@ func (c *Core) changed(old *member.Domain, ch DomainChange) (d member.Domain, cu
 		d.Upstreams = map[string]string{}
 	}
 	var mistakes []policy.Mistake
-	if ch.Doors != nil {
-		mistakes = doorMistakes(*ch.Doors)
+	if doors := ch.doors(old.Doors); doors != nil {
+		mistakes = doorMistakes(doors)
 		for _, door := range old.Doors {
-			if !slices.Contains(*ch.Doors, door) {
+			if !slices.Contains(doors, door) {
 				d.DoorEpochs[door]++
 				cut = true
 			}
 		}
-		d.Doors = *ch.Doors
+		d.Doors = doors
 	}
 	if ch.Upstreams != nil {
 		mistakes = append(mistakes, c.takeUpstreams(&d, ch.Upstreams)...)

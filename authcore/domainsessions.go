@@ -33,6 +33,8 @@ const (
 type sessionsAsked struct {
 	ID     string          `json:"id"`
 	Domain member.DomainID `json:"domain"`
+	Member member.ID       `json:"member,omitempty"` // his alone
+	Door   string          `json:"door,omitempty"`   // there alone
 	After  string          `json:"after,omitempty"`
 	Limit  int             `json:"limit"`
 }
@@ -57,14 +59,30 @@ type DomainSessionPage struct {
 	Silent   []string
 }
 
+// DoorSessions says which sessions of a domain are meant; the zero one means all.
+type DoorSessions struct {
+	Address string // those of the member with this address
+	Door    string // those at this door
+}
+
 // DomainSessions lists the live door sessions of a domain on all nodes, the newest first: of those members whom the actor
 // may look at.
-func (c *Core) DomainSessions(ctx context.Context, a Actor, domain, after string, limit int) (DomainSessionPage, error) {
+func (c *Core) DomainSessions(ctx context.Context, a Actor, domain string, which DoorSessions, after string, limit int) (DomainSessionPage, error) {
 	t, err := c.domainFor(ctx, a, domain, readDomain)
 	if err != nil {
 		return DomainSessionPage{}, err
 	}
-	q := sessionsAsked{ID: string(session.NewID()), Domain: t.Domain.ID, After: after, Limit: min(max(limit, 1), maxListed)}
+	q := sessionsAsked{ID: string(session.NewID()), Domain: t.Domain.ID, Door: which.Door, After: after, Limit: min(max(limit, 1), maxListed)}
+	if which.Address != "" {
+		of, err := c.memberFor(ctx, a, which.Address, readMember)
+		if err != nil {
+			return DomainSessionPage{}, err
+		}
+		if of.domain() != t.Domain.ID {
+			return DomainSessionPage{}, deny(NotFound, "")
+		}
+		q.Member = of.person.ID
+	}
 	l := c.newest(q)
 	var page DomainSessionPage
 	if c.fleet != nil {
@@ -73,7 +91,7 @@ func (c *Core) DomainSessions(ctx context.Context, a Actor, domain, after string
 		if err != nil {
 			return DomainSessionPage{}, err
 		}
-		l, page.Silent = append(l, more...), silent
+		l, page.Silent = append(l, slices.DeleteFunc(more, q.passes)...), silent // a node of an earlier version answers all
 		slices.SortFunc(l, newestFirst)
 	}
 	if len(l) > q.Limit {
@@ -101,11 +119,14 @@ func (c *Core) DomainSessions(ctx context.Context, a Actor, domain, after string
 
 // newest answers a page of this process's, and one more if there are more.
 func (c *Core) newest(q sessionsAsked) []session.Door {
-	l := slices.DeleteFunc(c.doors.List(q.Domain, ""), func(d session.Door) bool {
-		return q.After != "" && comparePlaces(placeOf(d), q.After) >= 0
-	})
+	l := slices.DeleteFunc(c.doors.List(q.Domain, q.Member), q.passes)
 	slices.SortFunc(l, newestFirst)
 	return l[:min(len(l), q.Limit+1)]
+}
+
+// passes says that a session is not what is asked for.
+func (q sessionsAsked) passes(d session.Door) bool {
+	return q.After != "" && comparePlaces(placeOf(d), q.After) >= 0 || q.Door != "" && d.Door != q.Door || q.Member != "" && d.Member != q.Member
 }
 
 func newestFirst(a, b session.Door) int { return comparePlaces(placeOf(b), placeOf(a)) }

@@ -121,14 +121,34 @@ func (c *Core) ResetPassword(ctx context.Context, a Actor, address string, keepA
 	if t.person.Member.Status == member.Deleted {
 		return secret.String{}, time.Time{}, deny(NotFound, "")
 	}
+	made, err := once(ctx, c, a, member.Partition(t.domain()), func() (madeTemporary, error) { return c.resetPassword(ctx, a, t, keepApps) })
+	if err != nil {
+		return secret.String{}, time.Time{}, err
+	}
+	return secret.New(made.Secret), made.Until, nil
+}
+
+// madeTemporary is a temporary password that was given to a member.
+type madeTemporary struct {
+	Secret string
+	Until  time.Time
+}
+
+func (c *Core) resetPassword(ctx context.Context, a Actor, t target, keepApps bool) (madeTemporary, error) {
 	temporary := password.NewTemporary()
-	err = c.retry(func() error {
+	made := madeTemporary{temporary.Reveal(), c.now().Add(password.TemporaryFor).UTC()}
+	return made, c.retry(func() error {
 		set, err := c.newPassword(ctx, t.domain(), t.person, temporary, wishes{temporary: true})
+		if err != nil {
+			return err
+		}
+		kept, err := c.keepAnswer(ctx, a, member.Partition(t.domain()), made)
 		if err != nil {
 			return err
 		}
 		ops := append(set.ops, audit.Op(c.entry(a, t, audit.PasswordReset)))
 		ops = append(ops, c.notice(t.person.Member, notify.Event{Kind: notify.PasswordWasReset, At: c.now(), From: a.From()})...)
+		ops = append(ops, kept...)
 		tokens, err := c.withoutTokens(ctx, t.domain(), t.person.ID)
 		if err != nil {
 			return err
@@ -143,8 +163,4 @@ func (c *Core) ResetPassword(ctx context.Context, a Actor, address string, keepA
 		}
 		return c.revoke(ctx, Revocation{Domain: t.domain(), Member: t.person.ID}, ops...)
 	}, func() error { return c.again(ctx, &t) })
-	if err != nil {
-		return secret.String{}, time.Time{}, err
-	}
-	return temporary, c.now().Add(password.TemporaryFor), nil
 }

@@ -252,7 +252,7 @@ func TestSessionsOfADomainOnAllNodes(t *testing.T) {
 		}
 		var got []session.ID
 		for after := ""; ; {
-			p, err := s.nodes[1].DomainSessions(t.Context(), op, sample.Old, after, 3)
+			p, err := s.nodes[1].DomainSessions(t.Context(), op, sample.Old, authcore.DoorSessions{}, after, 3)
 			if err != nil || len(p.Sessions) > 3 || len(p.Silent) > 0 {
 				t.Fatalf("%+v, %v", p, err)
 			}
@@ -270,12 +270,12 @@ func TestSessionsOfADomainOnAllNodes(t *testing.T) {
 			t.Errorf("got %v, want %v", got, want)
 		}
 		s.ends[2]()
-		p, err := s.nodes[1].DomainSessions(t.Context(), op, sample.Old, "", 50)
+		p, err := s.nodes[1].DomainSessions(t.Context(), op, sample.Old, authcore.DoorSessions{}, "", 50)
 		if err != nil || len(p.Sessions) != 5 || !slices.Equal(p.Silent, []string{"node-2"}) {
 			t.Errorf("with a node that just died: %d, silent %v, %v", len(p.Sessions), p.Silent, err)
 		}
 		time.Sleep(11 * time.Second)
-		if p, err = s.nodes[1].DomainSessions(t.Context(), op, sample.Old, "", 50); err != nil || len(p.Sessions) != 5 || len(p.Silent) > 0 {
+		if p, err = s.nodes[1].DomainSessions(t.Context(), op, sample.Old, authcore.DoorSessions{}, "", 50); err != nil || len(p.Sessions) != 5 || len(p.Silent) > 0 {
 			t.Errorf("once it is known to be dead: %d, silent %v, %v", len(p.Sessions), p.Silent, err)
 		}
 	})

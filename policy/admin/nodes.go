@@ -70,7 +70,7 @@ func (s service) domainSessions(ctx context.Context, a authcore.Actor, in *struc
 	OnDomain
 	api.Page
 }) (*api.Reply[domainSessionsPage], error) {
-	p, err := s.core.DomainSessions(ctx, a, in.Domain, in.After, in.Limit)
+	p, err := s.core.DomainSessions(ctx, a, in.Domain, authcore.DoorSessions{}, in.After, in.Limit)
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,7 @@ const (
 	answerFor = 60 * time.Second // an operation ends within: a refusal is held back for 15 s, and a hash may queue before it
 	writeFor  = 15 * time.Second // a client takes an answer, or the next piece of a long one, within
 	exportFor = 10 * time.Minute // an export ends within
+	uploadFor = 2 * time.Minute  // a file arrives within: 5 MiB over a slow line
 )
 
 // Options are what main gives.
@@ -49,7 +50,8 @@ type Kit struct {
 	metrics   *Metrics
 	perSource *meters
 	perMember *meters
-	long      map[string]bool // patterns of exports
+	long      map[string]bool  // patterns of exports
+	uploads   map[string]int64 // patterns that take files: the most octets of a body
 	mux       *http.ServeMux
 	otherwise http.Handler // nil: a Problem everywhere
 	huma      huma.API

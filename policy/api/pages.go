@@ -17,6 +17,27 @@ func (k *Kit) Handle(pattern string, long bool, h http.Handler) {
 	k.mux.Handle(pattern, h)
 }
 
+// Upload adds a handler that takes a file: its body may be that large, has uploadFor to arrive, and the handler the time of
+// an export.
+func (k *Kit) Upload(pattern string, most int64, h http.Handler) {
+	k.uploads[pattern] = most
+	k.Handle(pattern, true, h)
+}
+
+// Streams says that an answer is sent piece by piece: from here on a client that takes nothing any more is told to whoever
+// writes.
+func Streams(w http.ResponseWriter) {
+	if r, ok := w.(*recorder); ok {
+		r.streams = true
+	}
+}
+
+// Push sends what was written so far, and gives the client time for the next piece.
+func Push(ctx context.Context) {
+	Extend(ctx)
+	_ = requestOf(ctx).control.Flush() // a client that is gone is told by the next write
+}
+
 // Otherwise is what answers where there is neither an operation nor a page. Paths of the API have a Problem.
 func (k *Kit) Otherwise(h http.Handler) { k.otherwise = h }
 

@@ -48,7 +48,7 @@ type server struct {
 
 func newServer(o Options, register []Register) *server {
 	s := &server{mux: http.NewServeMux()}
-	s.kit = &Kit{Core: o.Core, log: o.Log, metrics: o.Metrics, long: map[string]bool{}, mux: s.mux, huma: newHuma(s.mux),
+	s.kit = &Kit{Core: o.Core, log: o.Log, metrics: o.Metrics, long: map[string]bool{}, uploads: map[string]int64{}, mux: s.mux, huma: newHuma(s.mux),
 		perSource: newMeters(o.Rates.PerSource, DefaultRates().PerSource), perMember: newMeters(o.Rates.PerMember, DefaultRates().PerMember)}
 	if s.kit.log == nil {
 		s.kit.log = slog.New(slog.DiscardHandler)
@@ -69,16 +69,19 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := &request{id: rand.Text(), client: clientOf(r), control: http.NewResponseController(w)}
 	handler, pattern := s.mux.Handler(r)
 	q.route = pattern
-	allowed := answerFor
+	allowed, arrives, most := answerFor, readFor, int64(MaxBody)
 	if s.kit.long[pattern] {
 		allowed = exportFor
 	}
+	if n, ok := s.kit.uploads[pattern]; ok {
+		arrives, most = uploadFor, n
+	}
 	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), requestKey{}, q), allowed)
 	defer cancel()
-	_ = q.control.SetReadDeadline(began.Add(readFor)) // not supported by a recorder of tests, and by nothing else
-	_ = q.control.SetWriteDeadline(began.Add(answerFor + writeFor))
+	_ = q.control.SetReadDeadline(began.Add(arrives)) // not supported by a recorder of tests, and by nothing else
+	_ = q.control.SetWriteDeadline(began.Add(max(answerFor, arrives) + writeFor))
 	r = r.WithContext(ctx)
-	r.Body = body{http.MaxBytesReader(out, r.Body, MaxBody+1)} // huma's own bound comes first, and says 413
+	r.Body = body{http.MaxBytesReader(out, r.Body, most+1)} // huma's own bound comes first, and says 413
 	if q.once = idempotentOf(r); q.once != nil {
 		r.Body = hashed{r.Body, q.once.sum}
 	}
