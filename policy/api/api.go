@@ -54,6 +54,7 @@ type Kit struct {
 	uploads   map[string]int64 // patterns that take files: the most octets of a body
 	mux       *http.ServeMux
 	otherwise http.Handler // nil: a Problem everywhere
+	refuses   func(http.ResponseWriter, *http.Request, *Problem)
 	huma      huma.API
 }
 

@@ -41,6 +41,20 @@ func Push(ctx context.Context) {
 // Otherwise is what answers where there is neither an operation nor a page. Paths of the API have a Problem.
 func (k *Kit) Otherwise(h http.Handler) { k.otherwise = h }
 
+// Refuses is how a page tells of what is refused before it: a source that asks too often. Paths of programs have a
+// Problem.
+func (k *Kit) Refuses(page func(http.ResponseWriter, *http.Request, *Problem)) { k.refuses = page }
+
+// refuse answers a Problem to who reads one, and a page to people.
+func (k *Kit) refuse(w http.ResponseWriter, r *http.Request, p *Problem) {
+	requestOf(r.Context()).reason = p.Reason
+	if k.refuses == nil || ofProgram(r.URL.Path) {
+		writeProblem(w, p)
+		return
+	}
+	k.refuses(w, r, p)
+}
+
 // Arrived says that the request was read to its end: a deadline that passes while it is worked on would look like a
 // client that is gone.
 func Arrived(ctx context.Context) { _ = requestOf(ctx).control.SetReadDeadline(time.Time{}) }

@@ -96,8 +96,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *server) route(handler http.Handler, out *recorder, r *http.Request) {
 	q := requestOf(r.Context())
 	if p := s.kit.overSource(q.client); p != nil {
-		q.reason = p.Reason
-		writeProblem(out, p)
+		s.kit.refuse(out, r, p)
 		return
 	}
 	if q.route == "" && s.kit.otherwise != nil && !ofProgram(r.URL.Path) {

@@ -44,8 +44,11 @@ func Register(o Options) api.Register {
 	return func(k *api.Kit) {
 		s := &server{o: o, core: k.Core, kit: k, guard: http.NewCrossOriginProtection(), assets: newAssets()}
 		s.languages = newLanguages(s.assets)
+		s.guard.SetDenyHandler(s.refusal(foreignForm))
+		k.Refuses(s.refused)
 		s.assetRoutes()
 		s.frontRoutes()
+		s.languageRoutes()
 		s.signInRoutes()
 		s.forgottenRoutes()
 		s.reauthenticationRoutes()

@@ -17,10 +17,13 @@ const (
 	langCookie    = "__Host-latchkey-lang"    // a language chosen before signing in
 )
 
+// maxToken is more than a token has.
+const maxToken = 256
+
 // session is the token that the browser shows.
 func (p *page) session() (secret.String, bool) {
 	c, err := p.r.Cookie(sessionCookie)
-	if err != nil || c.Value == "" {
+	if err != nil || c.Value == "" || len(c.Value) > maxToken {
 		return secret.String{}, false
 	}
 	return secret.New(c.Value), true
@@ -38,7 +41,8 @@ func (p *page) keep(name, value string, life time.Duration, same http.SameSite) 
 	http.SetCookie(p.w, c)
 }
 
-// signIn keeps the token of a session that began or was renewed.
+// keepSession keeps the token of a session that began or was renewed, until the browser is closed: Core knows how long it
+// lasts at most.
 func (p *page) keepSession(token secret.String) {
 	p.keep(sessionCookie, token.Reveal(), 0, http.SameSiteStrictMode)
 }

@@ -42,12 +42,21 @@ func (p *page) fail(err error) {
 	back := url.Values{"next": {p.here()}}.Encode()
 	switch authcore.DenialReason(problem.Reason) {
 	case authcore.NotSignedIn:
-		p.forget(sessionCookie)
-		_ = p.redirect("/sign-in?"+back, "")
+		said := ""
+		if _, shown := p.session(); shown {
+			said = "session_over"
+			p.forget(sessionCookie)
+		}
+		_ = p.redirect("/sign-in?"+back, said)
 		return
 	case authcore.ReauthenticationRequired:
 		_ = p.redirect("/reauthenticate?"+back, "")
 		return
+	}
+	for name, values := range problem.GetHeaders() {
+		if name == "Retry-After" {
+			p.w.Header()[name] = values
+		}
 	}
 	if p.answer(problem.Status, "failure.html", p.lang.sentence(problem), nil) != nil {
 		http.Error(p.w, http.StatusText(problem.Status), problem.Status)
@@ -56,10 +65,10 @@ func (p *page) fail(err error) {
 
 // here is where to come back to: the page itself, or the one whose form was posted.
 func (p *page) here() string {
-	if p.r.Method == http.MethodGet {
+	if p.reads() {
 		return p.r.URL.RequestURI()
 	}
-	if u, err := url.Parse(p.r.Referer()); err == nil && u.Path != "" {
+	if u, err := url.Parse(p.r.Referer()); err == nil && u.Path != "" && u.Host == p.r.Host {
 		return u.RequestURI()
 	}
 	return "/security"

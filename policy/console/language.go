@@ -127,9 +127,15 @@ func (s *server) languageOf(p *page) *language {
 	return s.languages[asked(p.r.Header.Get("Accept-Language"))]
 }
 
+// maxAsked is more than people ask for by Accept-Language.
+const maxAsked = 500
+
 // asked matches an Accept-Language header (RFC 9110 section 12.5.4).
 func asked(header string) string {
 	l := notify.Languages()
+	if len(header) > maxAsked {
+		return l[0]
+	}
 	known := make([]xlanguage.Tag, len(l))
 	for i, code := range l {
 		known[i] = xlanguage.Make(code)

@@ -27,9 +27,11 @@ type page struct {
 const maxForm = 64 << 10
 
 func (s *server) serve(w http.ResponseWriter, r *http.Request, do func(*page) error) {
-	p := &page{server: s, ctx: r.Context(), w: w, r: r, client: api.ClientOf(r.Context())}
-	p.lang = s.languageOf(p)
-	headers(w.Header())
+	p := s.page(w, r)
+	if problem := p.arrives(); problem != nil {
+		p.fail(problem)
+		return
+	}
 	if err := p.read(); err != nil {
 		p.fail(err)
 		return
@@ -37,6 +39,13 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, do func(*page) er
 	if err := do(p); err != nil {
 		p.fail(err)
 	}
+}
+
+func (s *server) page(w http.ResponseWriter, r *http.Request) *page {
+	p := &page{server: s, ctx: r.Context(), w: w, r: r, client: api.ClientOf(r.Context())}
+	p.lang = s.languageOf(p)
+	headers(w.Header())
+	return p
 }
 
 // read takes a form in whole. What is not a form is left to the handler.
@@ -55,6 +64,9 @@ func (p *page) read() error {
 // identified lets nobody pass without a session.
 func identified(do func(*page) error) func(*page) error {
 	return func(p *page) error {
+		if p.fromElsewhere() {
+			return p.onward()
+		}
 		if err := p.identify(); err != nil {
 			return err
 		}
@@ -142,6 +154,8 @@ func headers(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
 		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
+	h.Set("Referrer-Policy", "same-origin") // a refused form leads back to its page
+	h.Set("X-Robots-Tag", "noindex, nofollow")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Permissions-Policy", "publickey-credentials-get=(self), publickey-credentials-create=(self), camera=(), microphone=(), geolocation=()")
 }

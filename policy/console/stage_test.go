@@ -48,6 +48,11 @@ func (c *clock) pass(d time.Duration) {
 
 func open(t testing.TB, o Options, change func(*authcore.Options)) *stage {
 	t.Helper()
+	return openAt(t, o, change, api.Rates{PerMember: -1, PerSource: -1})
+}
+
+func openAt(t testing.TB, o Options, change func(*authcore.Options), rates api.Rates) *stage {
+	t.Helper()
 	s := &stage{t: t, clock: &clock{at: time.Now()}}
 	s.Core = authtest.New(t, func(co *authcore.Options) {
 		co.Now, co.Log = s.clock.now, slog.New(slog.DiscardHandler)
@@ -55,7 +60,7 @@ func open(t testing.TB, o Options, change func(*authcore.Options)) *stage {
 			change(co)
 		}
 	})
-	at := httptest.NewTLSServer(api.New(api.Options{Core: s.Core.Core, Rates: api.Rates{PerMember: -1, PerSource: -1}}, Register(o)))
+	at := httptest.NewTLSServer(api.New(api.Options{Core: s.Core.Core, Rates: rates}, Register(o), gated(o)))
 	t.Cleanup(at.Close)
 	s.url, s.http = at.URL, at.Client()
 	return s
@@ -131,11 +136,16 @@ func (b *browser) send(method, path string, form url.Values) *shown {
 	if err != nil {
 		t.Fatal(err)
 	}
-	doc, err := html.Parse(strings.NewReader(string(text)))
+	return read(t, b, a, string(text))
+}
+
+func read(t testing.TB, b *browser, a *http.Response, text string) *shown {
+	t.Helper()
+	doc, err := html.Parse(strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &shown{b: b, status: a.StatusCode, header: a.Header, at: a.Request.URL, body: string(text), doc: doc}
+	return &shown{b: b, status: a.StatusCode, header: a.Header, at: a.Request.URL, body: text, doc: doc}
 }
 
 // is fails the test unless the page has that status and shows all these words.

@@ -17,6 +17,9 @@ func (v *view) Lang() string { return v.p.lang.Code }
 // Path is that of the page.
 func (v *view) Path() string { return v.p.r.URL.Path }
 
+// Return is where a choice at the foot of the page leads back to: this page, or where its form was posted from.
+func (v *view) Return() string { return v.p.here() }
+
 // SignedIn says whether there is a member to show.
 func (v *view) SignedIn() bool { return v.p.me != nil }
 
