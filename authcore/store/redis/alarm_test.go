@@ -61,9 +61,9 @@ func TestPeersAcceptedUnacknowledged(t *testing.T) {
 	f := openFleet(t, 2, Options{Mode: Sentinel, Addresses: f0.Addresses(), MasterName: redistest.MasterName, Replicas: 1})
 	f.writeFor(100 * time.Millisecond)
 	f0.Masters[0].Must(t, "FLUSHALL")
-	soon(t, "both are closed", 5*time.Second, f.allClosed)
+	soon(t, "both are closed", patience, f.allClosed)
 	late := f.nodes[1].watch
-	soon(t, "both have told", 5*time.Second, func() bool { return len(f.nodes[0].watch.alarmsNow()) > 0 })
+	soon(t, "both have told", patience, func() bool { return len(f.nodes[0].watch.alarmsNow()) > 0 })
 	late.rounds.Lock()
 	lookOn := sync.OnceFunc(late.rounds.Unlock)
 	defer lookOn()
@@ -74,7 +74,7 @@ func TestPeersAcceptedUnacknowledged(t *testing.T) {
 	lookOn()
 	_ = late.round(t.Context()) // reads what is not acknowledged
 	f0.Replicas[0].Resume(t)
-	soon(t, "both are open", 10*time.Second, f.allOpen)
+	soon(t, "both are open", patience, f.allOpen)
 }
 
 // While a slot is on its way from one master to another, both are looked at, also when what the nodes tell each other moves.
@@ -106,7 +106,7 @@ func TestPeersSlotMovesUnderTheWatch(t *testing.T) {
 			for _, m := range f.Masters {
 				finish(m)
 			}
-			soon(t, "the watch follows", 5*time.Second, func() bool { return db.watch.round(t.Context()) == nil })
+			soon(t, "the watch follows", patience, func() bool { return db.watch.round(t.Context()) == nil })
 			if err := db.watch.answering(group, true); err != nil {
 				t.Error(err)
 			}
@@ -148,7 +148,7 @@ func TestPeersNoAlarm(t *testing.T) {
 			f.nodes[1].watch.rounds.Lock()
 			defer f.nodes[1].watch.rounds.Unlock()
 			s.Restart(t)
-			soon(t, "the other one goes on", silentFor+5*time.Second, func() bool {
+			soon(t, "the other one goes on", patience, func() bool {
 				_, err := f.nodes[0].Records().Get(t.Context(), store.Key{Partition: "x", Name: "x"})
 				return errors.Is(err, store.ErrNotFound)
 			})
@@ -167,11 +167,11 @@ func TestPeersNoAlarm(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.writeFor(50 * time.Millisecond)
-			soon(t, "it is told", 5*time.Second, func() bool { return f.nodes[1].State().Unwritten != nil })
+			soon(t, "it is told", patience, func() bool { return f.nodes[1].State().Unwritten != nil })
 			if err := os.Remove(aside); err != nil {
 				t.Fatal(err)
 			}
-			soon(t, "it is written again", 5*time.Second, func() bool { return f.nodes[1].State().Unwritten == nil })
+			soon(t, "it is written again", patience, func() bool { return f.nodes[1].State().Unwritten == nil })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -180,7 +180,7 @@ func TestPeersNoAlarm(t *testing.T) {
 			f := openFleet(t, 2, Options{Mode: Standalone, Addresses: []string{s.Addr}})
 			f.writeFor(50 * time.Millisecond)
 			happens(t, s, f)
-			soon(t, "all nodes are open", 10*time.Second, f.allOpen)
+			soon(t, "all nodes are open", patience, f.allOpen)
 			f.writeFor(50 * time.Millisecond)
 			f.count(t, testClient(t, s.Addr))
 			if alarms := f.nodes[0].watch.alarmsNow(); f.lost > 0 || len(alarms) > 0 {
@@ -230,7 +230,7 @@ func TestPeersNoReplicas(t *testing.T) {
 		t.Fatal(err)
 	}
 	replicas[0].Kill(t)
-	soon(t, "the master refuses", 10*time.Second, func() bool {
+	soon(t, "the master refuses", patience, func() bool {
 		_, err := master.Command("SET", "x", 1)
 		return err != nil && strings.HasPrefix(errors.Unwrap(err).Error(), "NOREPLICAS")
 	})
@@ -238,7 +238,7 @@ func TestPeersNoReplicas(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	replicas[0].Restart(t)
-	soon(t, "it writes again", 15*time.Second, func() bool { return put() == nil })
+	soon(t, "it writes again", patience, func() bool { return put() == nil })
 }
 
 // A replica of a Cluster that was cut off takes over: what it lacks is noticed.
@@ -250,7 +250,7 @@ func TestDrillStaleReplicaOfACluster(t *testing.T) {
 	f.writeFor(300 * time.Millisecond)
 	stop := f.watchDeleted()
 	f0.Masters[0].Kill(t)
-	took := soon(t, "all nodes are closed", 30*time.Second, f.allClosed)
+	took := soon(t, "all nodes are closed", 20*time.Second, f.allClosed)
 	t.Logf("closed %v after the master was killed", took)
 	f.noticed = true
 	stop()
@@ -258,6 +258,6 @@ func TestDrillStaleReplicaOfACluster(t *testing.T) {
 	defer c.Close()
 	f.count(t, c)
 	f.told(t)
-	soon(t, "it is accepted", 10*time.Second, func() bool { return f.nodes[1].AcceptRollback(t.Context()) == nil })
-	soon(t, "all nodes are open", 10*time.Second, f.allOpen)
+	soon(t, "it is accepted", patience, func() bool { return f.nodes[1].AcceptRollback(t.Context()) == nil })
+	soon(t, "all nodes are open", patience, f.allOpen)
 }

@@ -34,7 +34,7 @@ func TestPeersCloseWhileCalled(t *testing.T) {
 			callers.Wait()
 			for range messages { // it is closed
 			}
-			soon(t, "no goroutine is left", 5*time.Second, func() bool { return ours() <= before })
+			soon(t, "no goroutine is left", patience, func() bool { return ours() <= before })
 		})
 	}
 }

@@ -20,7 +20,7 @@ func TestDrillFlushAll(t *testing.T) {
 	f.writeFor(300 * time.Millisecond)
 	stop := f.watchDeleted()
 	s.Must(t, "FLUSHALL")
-	took := soon(t, "all nodes are closed", 2*time.Second, f.allClosed)
+	took := soon(t, "all nodes are closed", 20*time.Second, f.allClosed)
 	f.noticed = true
 	f.count(t, testClient(t, s.Addr))
 	stop()
@@ -34,7 +34,7 @@ func TestDrillFlushAll(t *testing.T) {
 		t.Errorf("it tells %+v", d.RolledBack)
 	}
 	// A node that knows nothing, as doctor's may be, sees the alarm, accepts it, and may do so again.
-	soon(t, "the alarm stands in the server", time.Second, func() bool {
+	soon(t, "the alarm stands in the server", patience, func() bool {
 		n, err := s.Command("EXISTS", f.nodes[0].keys.of(0, "a"))
 		return err == nil && n == int64(1)
 	})
@@ -47,7 +47,7 @@ func TestDrillFlushAll(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	soon(t, "all nodes are open", 5*time.Second, f.allOpen)
+	soon(t, "all nodes are open", patience, f.allOpen)
 	if id := s.Must(t, "HGET", f.nodes[0].keys.meta(), "id"); id != f.nodes[0].ID() || id != fresh.ID() {
 		t.Errorf("the store was %s and is now %v, for a new node %s", f.nodes[0].ID(), id, fresh.ID())
 	}
@@ -75,7 +75,7 @@ func TestDrillOldFiles(t *testing.T) {
 	s.Kill(t)
 	copyFiles(t, old, filepath.Join(s.Dir, "appendonlydir"))
 	s.Restart(t)
-	took := soon(t, "all nodes are closed", 5*time.Second, f.allClosed)
+	took := soon(t, "all nodes are closed", 20*time.Second, f.allClosed)
 	t.Logf("closed %v after it answered again", took)
 	f.noticed = true
 	f.count(t, testClient(t, s.Addr))
@@ -93,7 +93,7 @@ func TestDrillOldFiles(t *testing.T) {
 	if err := f.nodes[0].AcceptRollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	soon(t, "all nodes are open", 5*time.Second, f.allOpen)
+	soon(t, "all nodes are open", patience, f.allOpen)
 }
 
 // With appendfsync always nothing that was acknowledged is lost by kill -9, and nobody cries wolf.
@@ -113,7 +113,7 @@ func TestDrillKillDurable(t *testing.T) {
 	f.write(ctx)
 	killer.Wait()
 	stop()
-	soon(t, "all nodes are open", 10*time.Second, f.allOpen)
+	soon(t, "all nodes are open", patience, f.allOpen)
 	f.count(t, testClient(t, s.Addr))
 	f.kept(t)
 }
@@ -129,7 +129,7 @@ func TestDrillKillLossy(t *testing.T) {
 			s.Kill(t)
 			cutTail(t, filepath.Join(s.Dir, "appendonlydir")) // what a power cut takes of what was not synced
 			s.Restart(t)
-			soon(t, "all nodes are closed", 10*time.Second, f.allClosed)
+			soon(t, "all nodes are closed", patience, f.allClosed)
 			f.noticed = true
 			f.count(t, testClient(t, s.Addr))
 			stop()
@@ -179,7 +179,7 @@ func TestDrillReplicaSilent(t *testing.T) {
 	took := soon(t, "nothing is read", 2*staleAfter, func() bool { return errors.Is(read(), store.ErrUnavailable) })
 	t.Logf("reads ended after %v", took)
 	f0.Replicas[0].Resume(t)
-	soon(t, "it is read again", 5*time.Second, func() bool { return read() == nil })
+	soon(t, "it is read again", patience, func() bool { return read() == nil })
 	if err := put(); err != nil {
 		t.Errorf("repeated: %v", err)
 	}
@@ -214,7 +214,7 @@ func TestDrillStaleReplica(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var writers sync.WaitGroup
 	writers.Go(func() { f.write(ctx) }) // others race past what was lost
-	took := soon(t, "all nodes are closed", 30*time.Second, f.allClosed)
+	took := soon(t, "all nodes are closed", 20*time.Second, f.allClosed)
 	t.Logf("closed %v after the master was killed", took)
 	f.noticed = true
 	time.Sleep(time.Second)
@@ -226,7 +226,7 @@ func TestDrillStaleReplica(t *testing.T) {
 	if err := f.nodes[2].AcceptRollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	soon(t, "all nodes are open", 10*time.Second, f.allOpen)
+	soon(t, "all nodes are open", patience, f.allOpen)
 }
 
 // Only the writer knows of its last deletion when the master dies, and it looks later than another node: that one waits
@@ -254,7 +254,7 @@ func TestDrillBarrier(t *testing.T) {
 		_, err := reader.Records().Get(t.Context(), key)
 		return err
 	}
-	soon(t, "the replica is promoted", 20*time.Second, promoted)
+	soon(t, "the replica is promoted", patience, promoted)
 	for until := time.Now().Add(2 * time.Second); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
 		if err := read(); err == nil {
 			t.Fatal("what was deleted was read")
@@ -263,7 +263,7 @@ func TestDrillBarrier(t *testing.T) {
 		}
 	}
 	lookOn()
-	took := soon(t, "both are closed", 10*time.Second, f.allClosed)
+	took := soon(t, "both are closed", patience, f.allClosed)
 	t.Logf("closed %v after the writer could look", took)
 	if err := read(); !errors.Is(err, ErrRolledBack) {
 		t.Errorf("read: %v", err)
@@ -283,8 +283,11 @@ func TestPeersCopiedFolder(t *testing.T) {
 	o := Options{Mode: Standalone, Addresses: []string{s.Addr}, StateDir: filepath.Join(t.TempDir(), "a")}
 	mustOpen(t, o)
 	copied := filepath.Join(t.TempDir(), "b")
-	copyFiles(t, o.StateDir, copied)
-	if err := os.Chmod(copied, 0o700); err != nil {
+	b, err := os.ReadFile(filepath.Join(o.StateDir, notesName)) // what it writes beside, it may be renaming now
+	if err == nil {
+		err = errors.Join(os.Mkdir(copied, 0o700), os.WriteFile(filepath.Join(copied, notesName), b, 0o600))
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	o.StateDir = copied

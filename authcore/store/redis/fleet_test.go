@@ -191,6 +191,9 @@ func (f *fleet) report(t *testing.T) {
 }
 
 // soon waits until what is asked for holds.
+// patience bounds a wait for what comes by itself: a busy machine may take its time.
+const patience = 60 * time.Second
+
 func soon(t *testing.T, what string, within time.Duration, holds func() bool) time.Duration {
 	t.Helper()
 	began := time.Now()

@@ -232,13 +232,13 @@ func TestPeersState(t *testing.T) {
 		t.Errorf("of a store that is well: %+v", st)
 	}
 	s.Kill(t)
-	soon(t, "it tells that the server is away", 10*time.Second, func() bool {
+	soon(t, "it tells that the server is away", patience, func() bool {
 		_, _ = db.Records().Get(t.Context(), store.Key{Partition: "p", Name: "n"})
 		st := db.State()
 		return len(st.Failing) > 0 && len(st.Breakers) > 0
 	})
 	s.Restart(t)
-	soon(t, "it tells no trouble any more", 10*time.Second, func() bool {
+	soon(t, "it tells no trouble any more", patience, func() bool {
 		_, _ = db.Records().Get(t.Context(), store.Key{Partition: "p", Name: "n"})
 		st := db.State()
 		return len(st.Failing)+len(st.Breakers) == 0
