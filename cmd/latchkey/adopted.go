@@ -101,7 +101,14 @@ func (a *adopted) attend(ctx context.Context) {
 	}
 }
 
+// tellCuts begins when the elder knows that this process serves: until then it waits for that word and takes any other for
+// a failure.
 func (a *adopted) tellCuts(over <-chan struct{}) {
+	select {
+	case <-a.elder.told:
+	case <-over:
+		return
+	}
 	for {
 		select {
 		case n := <-a.cuts:

@@ -63,6 +63,7 @@ const (
 const (
 	maxNote  = 64 << 10 // an offer of a hundred sockets is 10 KiB
 	sayTime  = 5 * time.Second
+	askTime  = 10 * time.Second // for the answer of a process that has only to say yes
 	hearTime = 60 * time.Second // to load certificates, look at keys, open a store: seconds at most
 	// maxSockets go in one message: SCM_MAX_FD of the kernel is 253.
 	maxSockets = 250

@@ -22,8 +22,9 @@ import (
 // elder is the process that is taken over from.
 type elder struct {
 	conversation
-	gone bool   // it died before it could say that it gave the store up
-	left []note // its sessions that live on
+	gone bool          // it died before it could say that it gave the store up
+	left []note        // its sessions that live on
+	told chan struct{} // closed once it was told that this process serves: nothing else is said before
 }
 
 // callElder asks the process that serves for its sockets; nil: none serves.
@@ -34,7 +35,7 @@ func callElder(ctx context.Context, cfg *configs.Config) (*elder, error) {
 		return nil, nil // a store that is held all the same says so itself
 	}
 	u := c.(*net.UnixConn) // that is what "unix" makes
-	e := &elder{conversation: conversation{c: u, r: bufio.NewReaderSize(u, maxNote)}}
+	e := &elder{conversation: conversation{c: u, r: bufio.NewReaderSize(u, maxNote)}, told: make(chan struct{})}
 	if err := e.introduce(); err != nil {
 		e.close()
 		return nil, fmt.Errorf("take over at %s: %w", path, err)
@@ -55,10 +56,16 @@ func (e *elder) introduce() error {
 	if err != nil {
 		return err
 	}
+	if err := e.c.SetDeadline(time.Now().Add(askTime)); err != nil {
+		return err
+	}
 	if err := r.Write(e.c); err != nil {
 		return err
 	}
 	resp, err := http.ReadResponse(e.r, r)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("the running server (pid %d) does not answer", cred.Pid)
+	}
 	if err != nil {
 		return err
 	}
@@ -146,6 +153,12 @@ func (e *elder) buildAfter(ctx context.Context, cfg *configs.Config, log io.Writ
 		}
 		pause(ctx, 50*time.Millisecond)
 	}
+}
+
+// serving tells the elder that this process serves. It may have died: then nobody waits for this.
+func (e *elder) serving() {
+	_ = e.say(note{Say: sayServing})
+	close(e.told)
 }
 
 // rehearse finds whatever would keep this process from serving, but for the store itself.

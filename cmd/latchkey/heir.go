@@ -8,9 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"slices"
-	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -43,11 +40,13 @@ func (s *service) handOver(w http.ResponseWriter, r *http.Request) {
 	defer x.close()
 	log := s.h.log.With("pid", x.pid)
 	log.Info("a new process asks for the listening sockets")
+	s.h.renewal.asked.Store(true)
 	if err := s.offer(r.Context(), x); err != nil {
 		log.Error("the new process is not ready: this one serves on", "error", err)
 		_ = x.say(note{Say: sayFailed, Error: err.Error()}) // it may be gone
 		return
 	}
+	log.Info("the new process is ready")
 	done := make(chan struct{})
 	select {
 	case s.heirs <- bequest{x, done}:
@@ -120,25 +119,11 @@ func closeAll(fds []int) {
 	}
 }
 
-// startHeir starts the program that lies at this one's path now. It takes over, or the log says why not. It stays in the
-// unit's cgroup, and systemd hears that it is the main process once it serves.
-func (h *house) startHeir() {
-	args := os.Args[1:]
-	if !slices.ContainsFunc(args, func(a string) bool { return strings.TrimLeft(a, "-") == "takeover" }) {
-		args = append(slices.Clone(args), "-takeover")
+// end ends an heir that has been silent for as long as it may be. It hangs, perhaps with the store in its hand.
+func (x *heir) end(err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) && x.pid > 1 { // 0 is the pid of one whom this process cannot see
+		_ = unix.Kill(x.pid, unix.SIGKILL) // its end of the socket is open, so that it is this one
 	}
-	cmd := exec.Command(h.program, args...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr // files, not pipes of this process: it outlives it
-	if err := cmd.Start(); err != nil {
-		h.log.Error("start the process that takes over", "error", err)
-		return
-	}
-	h.log.Info("started the process that takes over", "pid", cmd.Process.Pid)
-	go func() { // ends with that process or with this one: whoever has handed over waits for nothing
-		if err := cmd.Wait(); err != nil {
-			h.log.Error("the process that was to take over has ended", "error", err)
-		}
-	}()
 }
 
 // desk is where the doors ask: the core, until the store is another process's. Then nobody signs in here any more, no session

@@ -57,6 +57,7 @@ type house struct {
 	started  time.Time
 	draining atomic.Bool             // it is about to end: nobody new should come
 	handing  sync.Mutex              // of who takes over
+	renewal  renewal                 // by a process of this program
 	program  string                  // the file that this process runs
 	more     map[string]http.Handler // on the private listener
 }

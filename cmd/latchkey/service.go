@@ -113,7 +113,7 @@ func (s *service) open() error {
 		return err
 	}
 	if s.elder != nil {
-		_ = s.elder.say(note{Say: sayServing}) // it may have died: then nobody waits for this
+		s.elder.serving()
 	}
 	s.command()
 	for name, ln := range accepting {
@@ -144,7 +144,7 @@ func (s *service) attend(ctx context.Context) (bequest, error) {
 		case <-s.hangup:
 			s.h.reload()
 		case <-s.renew:
-			s.h.startHeir()
+			s.h.renewal.start(s.h)
 		case err := <-s.failed:
 			return bequest{}, err
 		case b := <-s.heirs:
@@ -205,6 +205,7 @@ func (s *service) let(ctx context.Context, x *heir) bool {
 	}
 	if _, err := x.want(sayServing); err != nil {
 		log.Error("the new process failed: this one serves on", "error", err)
+		x.end(err)
 		return false
 	}
 	log.Info("the new process serves")
