@@ -16,13 +16,13 @@ import (
 )
 
 // talkers are the two ends of a conversation.
-func talkers(t *testing.T) (a, b conversation) {
+func talkers(t *testing.T) (a, b *net.UnixConn) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	end := func(fd int) conversation {
+	end := func(fd int) *net.UnixConn {
 		f := os.NewFile(uintptr(fd), "talk")
 		defer f.Close()
 		c, err := net.FileConn(f)
@@ -30,8 +30,7 @@ func talkers(t *testing.T) (a, b conversation) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = c.Close() })
-		u := c.(*net.UnixConn)
-		return conversation{c: u, r: bufio.NewReaderSize(u, maxNote)}
+		return c.(*net.UnixConn)
 	}
 	return end(fds[0]), end(fds[1])
 }
@@ -39,8 +38,9 @@ func talkers(t *testing.T) (a, b conversation) {
 // A session may expire, or be revoked, between the moment in which it is taken and the one in which this process serves.
 // The elder waits for "serving" then, and would take "cut" for a failure.
 func TestNoCutIsToldBeforeServing(t *testing.T) {
-	ours, theirs := talkers(t)
-	e := &elder{conversation: ours, told: make(chan struct{})}
+	our, their := talkers(t)
+	e := &elder{conversation: conversation{c: our, r: bufio.NewReaderSize(our, maxNote)}, told: make(chan struct{})}
+	theirs := &conversation{c: their, r: bufio.NewReaderSize(their, maxNote)}
 	a := &adopted{elder: e, entries: map[session.ID]*proxy.Entry{}, cuts: make(chan note, 1)}
 	a.cuts <- note{Say: sayCut, Session: "s", Cause: "expired"}
 	ctx, stop := context.WithCancel(t.Context())
