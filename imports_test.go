@@ -69,6 +69,12 @@ var rules = []rule{
 	{pattern: "proxy/peers", may: []string{"configs/examples"}, why: "looks from outside: it knows protocols, not our code"},
 	{pattern: "configs/examples", why: "files"},
 	{pattern: "configs", may: []string{"policy", "authcore/secret"}, why: "the file says what shall be; cmd builds it"},
+	{pattern: "policy/autoconfig", may: []string{"policy", "authcore/secret"}, why: "says where the doors are, to whoever asks"},
+	{
+		pattern: "policy/console", may: []string{"policy", "policy/api", "policy/autoconfig", "authcore", "authcore/*"},
+		why:   "pages over the same operations as the API, and in its server",
+		tests: []string{"policy/*"},
+	},
 	{
 		pattern: "policy/memberfile", may: []string{"authcore", "authcore/member", "authcore/secret"},
 		why: "reads what the command and the pages import, and makes nobody itself",

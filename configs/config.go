@@ -31,6 +31,7 @@ type Config struct {
 	SignIn       SignIn              `yaml:"sign_in"`
 	WebAuthn     WebAuthn            `yaml:"webauthn"`
 	Upstreams    map[string]Upstream `yaml:"upstreams"`
+	Programs     Programs            `yaml:"programs"`
 	Audit        Audit               `yaml:"audit"`
 	Notify       Notify              `yaml:"notify"`
 	Limits       Limits              `yaml:"limits"`
@@ -63,6 +64,7 @@ type Listener struct {
 	Upstreams     []string       `yaml:"upstreams"`    // that its members may be led to: what it offers before sign-in
 	AnySender     bool           `yaml:"any_sender"`   // smtp
 	ContextPath   string         `yaml:"context_path"` // dav
+	PagesFor      []string       `yaml:"pages_for"`    // dav: host names at which the web pages are served
 }
 
 // Ops is the private listener.

@@ -33,6 +33,7 @@ func (c *Config) validate() (m Mistakes) {
 	c.validateProviders(bad)
 	c.validateWebAuthn(bad)
 	c.validateUpstreams(bad)
+	c.validatePrograms(bad)
 	c.validateNotify(bad)
 	c.validateLimits(bad)
 	if days := c.Audit.KeepDays; days < 1 || days > 3650 {
@@ -148,6 +149,7 @@ func (c *Config) validateListener(at string, l Listener, bad badFunc) {
 	}
 	c.validateReach(at, l, bad)
 	validateDAV(at, l, bad)
+	validatePagesFor(at, l, bad)
 	if l.AnySender && l.Protocol != SMTP {
 		bad(at+".any_sender", "is for smtp alone")
 	}

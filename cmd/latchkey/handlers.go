@@ -7,8 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"latchkey/configs"
 	"latchkey/policy/admin"
 	"latchkey/policy/api"
+	"latchkey/policy/autoconfig"
 	"latchkey/policy/console"
 	"latchkey/policy/ops"
 	"latchkey/policy/self"
@@ -37,7 +39,29 @@ func (h *house) opsHandler() http.Handler {
 func (h *house) apiHandler() http.Handler {
 	return api.New(api.Options{Core: h.core, Log: h.log, Metrics: api.NewMetrics(h.metrics), JWKS: h.signer.JWKS,
 		Rates: api.Rates{PerMember: h.first.Limits.APIPerMember, PerSource: h.first.Limits.APIPerSource}},
-		self.Register, admin.Register, console.Register(console.Options{Upstreams: h.consoleUpstreams}))
+		self.Register, admin.Register, console.Register(console.Options{Upstreams: h.consoleUpstreams, Programs: h.programs}))
+}
+
+// programs is what people's programs are told.
+func (h *house) programs() console.Programs {
+	cfg := h.snapshot().cfg
+	return console.Programs{Services: servicesOf(cfg), Pages: cfg.Pages(), Signer: func() (*autoconfig.Signer, error) { return signerOf(cfg) }}
+}
+
+func servicesOf(cfg *configs.Config) (l autoconfig.Services) {
+	for _, d := range cfg.ProgramDoors() {
+		l = append(l, autoconfig.Service{Door: d.Door, Host: d.Host, Port: d.Port, StartTLS: d.TLS == configs.StartTLS, Path: d.Path})
+	}
+	return l
+}
+
+// signerOf reads the certificate that signs profiles whenever one is made, so that a renewed one is taken; nil: none.
+func signerOf(cfg *configs.Config) (*autoconfig.Signer, error) {
+	chain, key, err := cfg.Programs.Signing()
+	if err != nil || chain == nil {
+		return nil, err
+	}
+	return &autoconfig.Signer{Chain: chain, Key: key}, nil
 }
 
 // consoleUpstreams is the health of the upstreams as administrators see it: no address, and no error's own words.

@@ -60,6 +60,7 @@ type house struct {
 	renewal  renewal                 // by a process of this program
 	program  string                  // the file that this process runs
 	more     map[string]http.Handler // on the private listener
+	web      http.Handler            // the API and the pages, of every listener that serves them
 }
 
 // settings is what a reload changes: a snapshot that each connection reads once.
@@ -240,6 +241,7 @@ func (h *house) buildDoors(cfg *configs.Config) (err error) {
 		Upstream: func(name string) (dav.Upstream, error) { return h.snapshot().pool.HTTP(name) },
 	})
 	h.countCore()
+	h.web = h.apiHandler()
 	return nil
 }
 

@@ -188,9 +188,9 @@ func (h *house) serve(ctx context.Context, name string, ln net.Listener) error {
 	headed := proxy.HeaderListener(ln, func() []netip.Prefix { return h.listener(name).ProxyFrom })
 	switch l.Protocol {
 	case configs.DAV:
-		return h.door.Serve(ctx, h.server.Limit(name, headed), h.certs.Config("h2", "http/1.1"), func() dav.Settings { return davSettings(h.listener(name)) })
+		return h.door.Serve(ctx, h.server.Limit(name, headed), h.certs.Config("h2", "http/1.1"), func() dav.Settings { return h.davSettings(h.listener(name)) })
 	case configs.API:
-		return h.serveHTTP(ctx, h.server.Limit(name, headed), h.apiHandler(), h.certs.Config("h2", "http/1.1"))
+		return h.serveHTTP(ctx, h.server.Limit(name, headed), h.web, h.certs.Config("h2", "http/1.1"))
 	}
 	implicit, proto := h.protocol(name, l)
 	return h.server.Serve(ctx, ln, func() proxy.Listener {
@@ -252,8 +252,17 @@ func (h *house) offer(name, protocol string) []string {
 	return s.pool.Offer(protocol, names)
 }
 
-func davSettings(l configs.Listener) dav.Settings {
-	return dav.Settings{Listener: l.Name, Doors: map[string][]string{"": l.Doors}, ContextPath: l.ContextPath, DefaultDomain: l.DefaultDomain}
+func (h *house) davSettings(l configs.Listener) dav.Settings {
+	s := dav.Settings{Listener: l.Name, Doors: map[string][]string{"": l.Doors}, ContextPath: l.ContextPath, DefaultDomain: l.DefaultDomain}
+	if len(l.PagesFor) > 0 {
+		s.Elsewhere = func(host string) http.Handler {
+			if l.PagesAt(host) {
+				return h.web
+			}
+			return nil
+		}
+	}
+	return s
 }
 
 // Bounds of an HTTP request to the API or the private listener.

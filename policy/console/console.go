@@ -20,6 +20,8 @@ import (
 type Options struct {
 	// Upstreams tells the health of the servers behind the doors; nil: nothing is known.
 	Upstreams func() []Upstream
+	// Programs tells where the doors are; nil: no program is set up here.
+	Programs func() Programs
 }
 
 // Upstream is the health of one server behind the doors.

@@ -73,6 +73,8 @@ type Settings struct {
 	// Realm is shown by programs that ask for the password. Empty: "Latchkey". It holds no quotes.
 	Realm         string
 	DefaultDomain string // for bare local parts; empty: they are refused
+	// Elsewhere answers at a host name that has no calendars but something else to show; nil or its nil: there is none.
+	Elsewhere func(host string) http.Handler
 }
 
 // Door serves any number of listeners. Run must be running while Serve is.

@@ -42,8 +42,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // its connection is closed already
 	}
 	defer h.end()
+	settings := h.settings()
+	if other := settings.elsewhere(r.Host); other != nil && r.TLS != nil {
+		other.ServeHTTP(w, r)
+		return
+	}
 	q := &request{
-		door: h.door, r: r, conn: connOf(r), settings: h.settings(), began: time.Now(),
+		door: h.door, r: r, conn: connOf(r), settings: settings, began: time.Now(),
 		w: &writer{ResponseWriter: w, control: http.NewResponseController(w), stall: h.door.o.Stall},
 	}
 	q.info = q.conn.infoOf(r, q.settings)
@@ -102,6 +107,17 @@ func (q *request) acceptable() bool {
 func (q *request) bad(err error) {
 	q.err = err
 	q.say(http.StatusBadRequest, "The request is not acceptable: "+err.Error())
+}
+
+// elsewhere is who answers at a host name in the door's place; nil: the door does.
+func (s Settings) elsewhere(host string) http.Handler {
+	if s.Elsewhere == nil {
+		return nil
+	}
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return s.Elsewhere(host)
 }
 
 // doorsOf answers which doors a host serves.
