@@ -64,6 +64,15 @@ func (c *Config) Pages() string {
 	return "https://" + c.Hostname
 }
 
+// HostOf is the host name of an origin that was validated.
+func HostOf(origin string) string {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
+
 // PagesAt says whether a dav listener serves the web pages at a host name.
 func (l Listener) PagesAt(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 // what must not work, and reads the whole store when no server holds it.
 func doctorCommand(ctx context.Context, p program, args []string) error {
 	var c upstream.Checkup
-	var passwordFile, mail, sms string
+	var passwordFile, mail, sms, domains string
 	var accept, sure bool
 	cfg, _, err := p.load("doctor", args, func(f *flag.FlagSet) {
 		f.StringVar(&c.Address, "member", "", "`address` of a member who exists at every upstream, to be signed in there")
@@ -28,6 +29,7 @@ func doctorCommand(ctx context.Context, p program, args []string) error {
 		f.StringVar(&c.Outside, "outside", "", "`recipient` of another domain for a RCPT that is taken back; nothing is sent")
 		f.StringVar(&passwordFile, "password-file", "", "`file` whose first line is his account password, for upstreams with sign_in passthrough")
 		f.StringVar(&mail, "mail-to", "", "`address` that a test message is sent to by e-mail")
+		f.StringVar(&domains, "dns", "", "`domains`, with commas, whose DNS records are compared with where the doors are")
 		f.BoolVar(&accept, "accept-rollback", false, "of a fleet: tell what the store has lost, and go on without it after you have typed that you want it")
 		f.BoolVar(&sure, "yes", false, "with -accept-rollback: do not ask")
 		f.StringVar(&sms, "sms-to", "", "`number`, like +819012345678, that a test message is sent to")
@@ -62,6 +64,7 @@ func doctorCommand(ctx context.Context, p program, args []string) error {
 		failures += doctorStore(ctx, p, cfg)
 	}
 	failures += doctorProviders(ctx, p, cfg)
+	failures += doctorDNS(ctx, p.out, net.DefaultResolver, cfg, domains)
 	failures += doctorMessages(ctx, p, cfg, map[notify.Channel]string{notify.ByEmail: mail, notify.BySMS: sms})
 	findings, err := examine(ctx, cfg, c)
 	if err != nil {

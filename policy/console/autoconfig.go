@@ -1,7 +1,6 @@
 package console
 
 import (
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -105,8 +104,5 @@ func hostOf(origin string) string {
 	if err != nil {
 		return ""
 	}
-	if h, _, err := net.SplitHostPort(u.Host); err == nil {
-		return h
-	}
-	return u.Host
+	return u.Hostname()
 }

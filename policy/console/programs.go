@@ -151,9 +151,9 @@ func (p *page) programMade() error {
 	if err != nil {
 		return err
 	}
-	v.Once, v.Name = p.form("once"), p.form("name")
-	if len(v.Once) < minOnce || len(v.Once) > maxOnce {
-		return &authcore.Denial{Reason: authcore.Invalid, Detail: "The form did not arrive whole."}
+	v.Name = p.form("name")
+	if v.Once, err = p.once(); err != nil {
+		return err
 	}
 	request := strings.Join([]string{"program", v.Kind, v.Name}, "\n")
 	_, plain, err := p.core.CreateAppPassword(authcore.WithIdempotencyKey(p.ctx, secret.New(v.Once), request), p.actor, apppass.Wish{Name: v.Name, Doors: v.Doors})
