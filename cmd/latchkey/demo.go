@@ -156,6 +156,7 @@ func (d *demoHouse) build(ctx context.Context, p program, o demoOptions) error {
 		return err
 	}
 	cfg.WebAuthn.Origins = []string{"https://localhost:" + port}
+	cfg.Programs = d.programs(cfg)
 	if d.h, err = buildWith(ctx, cfg, p.err, d.outbox.ways()); err != nil {
 		d.socks.close()
 		return err
@@ -166,6 +167,28 @@ func (d *demoHouse) build(ctx context.Context, p program, o demoOptions) error {
 		return errors.Join(err, d.h.close())
 	}
 	return nil
+}
+
+// programs tells the ports that were found free.
+func (d *demoHouse) programs(cfg *configs.Config) (p configs.Programs) {
+	for _, l := range cfg.Listeners {
+		at, ok := d.socks[l.Name].Addr().(*net.TCPAddr)
+		if !ok {
+			continue
+		}
+		doors := l.Doors
+		switch l.Protocol {
+		case configs.API:
+			p.Pages = fmt.Sprintf("https://localhost:%d", at.Port)
+		case configs.DAV:
+		default:
+			doors = []string{l.Protocol}
+		}
+		for _, door := range doors {
+			p.Doors = append(p.Doors, configs.ProgramDoor{Door: door, Host: cfg.Hostname, Port: at.Port, TLS: l.TLS})
+		}
+	}
+	return p
 }
 
 // startBehind starts the servers behind the doors on free ports of loopback.

@@ -47,7 +47,7 @@ func (z zone) LookupHost(_ context.Context, name string) ([]string, error) {
 }
 
 func dnsConfig() *configs.Config {
-	c := configs.Default()
+	c := new(configs.Default())
 	c.Hostname = "mail.example.com"
 	c.Listeners = []configs.Listener{
 		{Name: "imaps", Protocol: configs.IMAP, Address: ":993", TLS: configs.Implicit},

@@ -102,6 +102,16 @@ func (p *page) t(sentence string, args ...any) string { return p.lang.t(sentence
 // form is a field as it was typed, without the spaces around it.
 func (p *page) form(name string) string { return strings.TrimSpace(p.r.PostFormValue(name)) }
 
+// once is what makes a form good for one creation: an idempotency key that the server made.
+func (p *page) once() (string, error) {
+	const least, most = 16, 64
+	v := p.form("once")
+	if len(v) < least || len(v) > most {
+		return "", &authcore.Denial{Reason: authcore.Invalid, Detail: "The form did not arrive whole."}
+	}
+	return v, nil
+}
+
 // secret is a field that must not be shown again.
 func (p *page) secret(name string) secret.String { return secret.New(p.r.PostFormValue(name)) }
 
