@@ -137,7 +137,7 @@ func (f *filling) field(text string) *html.Node {
 	t := f.page.b.s.t
 	t.Helper()
 	for n := range f.page.doc.Descendants() {
-		if n.Data != "label" || words(n) != text {
+		if n.Data != "label" || words(n) != text && named(n) != text {
 			continue
 		}
 		for c := range f.page.doc.Descendants() {
@@ -151,6 +151,16 @@ func (f *filling) field(text string) *html.Node {
 	}
 	t.Fatalf("%s: the form has no field %q:\n%s", f.page.at, text, words(f.form))
 	return nil
+}
+
+// named are the words of a label without the hint in it.
+func named(label *html.Node) string {
+	for n := range label.Descendants() {
+		if attr(n, "class") == "hint" {
+			return strings.TrimSpace(strings.TrimSuffix(words(label), words(n)))
+		}
+	}
+	return words(label)
 }
 
 // fields are what a browser would send of a form that nobody touched (HTML section 4.10.21.4).
