@@ -241,6 +241,27 @@ func TestDoorsByHostName(t *testing.T) {
 	}
 }
 
+// Some host names have no calendars: somebody else answers there, and nobody is asked for a password.
+func TestElsewhere(t *testing.T) {
+	s := start(t, &recorder{}, func(s *scene) {
+		s.settings.Elsewhere = func(host string) http.Handler {
+			if host != "mail.example" {
+				return nil
+			}
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+		}
+	})
+	for name, want := range map[string]int{"mail.example": 418, "mail.example:443": 418, "other.example": 207} {
+		r := s.request("PROPFIND", "/", nil)
+		r.Host = name
+		before := len(s.auth.Attempts())
+		res, _ := s.do(s.client(false), r)
+		if elsewhere := want == 418; (res.StatusCode == 418) != elsewhere || (len(s.auth.Attempts()) == before) != elsewhere {
+			t.Errorf("%s: status %d, %d attempts", name, res.StatusCode, len(s.auth.Attempts())-before)
+		}
+	}
+}
+
 func TestAttemptSaysWhoCame(t *testing.T) {
 	s := start(t, &recorder{}, func(s *scene) { s.settings.DefaultDomain = "new.example" })
 	r := s.request("PROPFIND", "/", nil)
