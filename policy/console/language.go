@@ -78,7 +78,7 @@ func (l *language) functions(a *assets) template.FuncMap {
 		"time":  func(at time.Time) template.HTML { return marked(at, l.time(at)) },
 		"date":  func(at time.Time) template.HTML { return marked(at, l.date(at)) },
 
-		"field": fieldOf, "wrong": wrong, "choice": choice, "choices": choices, "icon": icon,
+		"field": fieldOf, "wrong": wrong, "choice": choice, "choices": choices, "icon": icon, "contactRows": contactRows,
 	}
 }
 

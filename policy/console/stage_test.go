@@ -16,6 +16,7 @@ import (
 
 	"latchkey/authcore"
 	"latchkey/authcore/authtest"
+	"latchkey/authcore/secret"
 	"latchkey/policy/api"
 )
 
@@ -85,14 +86,19 @@ func (s *stage) browser() *browser {
 // signedIn is the browser of a person of the sample who has signed in, without the pages for it.
 func (s *stage) signedIn(state string) *browser {
 	s.t.Helper()
-	b := s.browser()
 	p := s.People[state]
 	r, err := s.SignIn(s.t.Context(), authtest.Client(), p.Address, p.Account)
 	if err != nil || r.State != authcore.SignedIn {
 		s.t.Fatalf("sign in %s: %q, %v", p.Address, r.State, err)
 	}
+	return s.holding(r.Token)
+}
+
+// holding is a browser with a session.
+func (s *stage) holding(token secret.String) *browser {
+	b := s.browser()
 	at, _ := url.Parse(s.url)
-	b.http.Jar.SetCookies(at, []*http.Cookie{{Name: sessionCookie, Value: r.Token.Reveal(), Path: "/", Secure: true}})
+	b.http.Jar.SetCookies(at, []*http.Cookie{{Name: sessionCookie, Value: token.Reveal(), Path: "/", Secure: true}})
 	return b
 }
 
