@@ -20,6 +20,7 @@ type Profile struct {
 	Domain       *member.Domain
 	AcceptsApps  bool // app passwords are what counts for him at the doors
 	OptionFixed  bool // he cannot choose: the domain has chosen
+	BornRequired bool // it is as old as it is that has chosen: no administrator can choose otherwise
 	AppPasswords int
 	TwoStepOn    bool // by his choice or the policy
 	Revision     int64
@@ -46,6 +47,7 @@ func (c *Core) profile(ctx context.Context, t target) (Profile, error) {
 	}
 	p.TwoStepOn = t.person.Member.TwoStepOn(t.tenant.Policy)
 	born := t.tenant.Domain.BornRequired(c.o.Cutoff)
+	p.BornRequired = born
 	p.OptionFixed = t.tenant.Policy.ThirdParty.OnlyAppPasswords(born, c.now())
 	p.AcceptsApps = t.person.Member.Accepts(t.tenant.Domain, t.tenant.Policy, c.o.Cutoff, c.now()) == policy.AppPassword
 	return p, nil
