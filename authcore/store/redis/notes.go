@@ -199,7 +199,11 @@ func syncDir(dir string) error {
 	return nil
 }
 
-func (f *notesFile) close() error { return f.lock.Close() }
+// close unlocks by word and not by closing alone: a child that was forked at this moment has the descriptor until it
+// executes its program, and would hold the lock so long.
+func (f *notesFile) close() error {
+	return errors.Join(unix.Flock(int(f.lock.Fd()), unix.LOCK_UN), f.lock.Close())
+}
 
 // touched asks the keeper to write; it needs mu.
 func (h *heads) touched() {
