@@ -121,9 +121,13 @@ func checkOp(op *Op) error {
 	return fmt.Errorf("%w: operation of kind %d", ErrInvalid, op.Kind)
 }
 
+// lastYear is the last that RFC 3339 can write. Milliseconds since 1970 are exact up to it in every engine, in the doubles
+// of a Redis script too.
+const lastYear = 9999
+
 func checkPut(op *Op) error {
-	if !op.ExpiresAt.IsZero() && Milliseconds(op.ExpiresAt) <= 0 {
-		return fmt.Errorf("%w: an expiry before 1970", ErrInvalid)
+	if !op.ExpiresAt.IsZero() && (op.ExpiresAt.Before(time.UnixMilli(1)) || op.ExpiresAt.UTC().Year() > lastYear) {
+		return fmt.Errorf("%w: an expiry before 1970 or after %d", ErrInvalid, lastYear)
 	}
 	return CheckValue(op.Value)
 }

@@ -67,7 +67,7 @@ type Op struct {
 	Name       string
 	Value      []byte
 	IfRevision int64
-	ExpiresAt  time.Time // Put only; zero: never; kept to the millisecond
+	ExpiresAt  time.Time // Put only; zero: never; kept to the millisecond; from 1970 to the end of 9999
 }
 
 // Query selects records of one partition by name, in byte order.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -184,6 +185,9 @@ func testInvalidCalls(t *testing.T, e RecordsEngine) {
 		{"no operations", "p", nil},
 		{"too many operations", "p", many},
 		{"a value too large", "p", []store.Op{Put("a", strings.Repeat("v", store.MaxValue+1))}},
+		{"an expiry before 1970", "p", []store.Op{{Kind: store.Put, Name: "a", ExpiresAt: time.Unix(0, 0)}}},
+		{"an expiry that no year has", "p", []store.Op{{Kind: store.Put, Name: "a", ExpiresAt: time.UnixMilli(1e17)}}},
+		{"an expiry that overflows", "p", []store.Op{{Kind: store.Put, Name: "a", ExpiresAt: time.Unix(math.MaxInt64/1000*3, 0)}}},
 		{"no partition", "", []store.Op{Put("a", "")}},
 		{"a partition too long", tooLong, []store.Op{Put("a", "")}},
 		{"no name", "p", []store.Op{Put("", "")}},
