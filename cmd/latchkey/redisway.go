@@ -141,6 +141,9 @@ func (w *redisWay) sentinel(ctx context.Context, key, address string) error {
 	c := w.dial(address, a, 0)
 	defer c.Close()
 	master, err := c.Do(ctx, "SENTINEL", "get-master-addr-by-name", w.r.MasterName).StringSlice()
+	if err == nil {
+		err = c.Info(ctx, "replication").Err() // what the store asks of each connection first
+	}
 	said := ""
 	if err != nil {
 		said = err.Error()

@@ -138,14 +138,21 @@ func TestPeersWayToRedis(t *testing.T) {
 	fleet := redistest.Sentinel(t)
 	sentinel := fleet.Sentinels[0].Addr
 	cluster := redistest.Cluster(t)
+	strictSentinel := redistest.SentinelWith(t, redistest.Options{Sentinels: 1, Sentinel: []string{
+		"user right on >right allchannels -@all +auth +hello +ping +info +subscribe +sentinel|get-master-addr-by-name +sentinel|sentinels",
+		"user poor on >right allchannels -@all +auth +hello +ping +subscribe +sentinel|get-master-addr-by-name +sentinel|sentinels",
+	}}).Sentinels[0].Addr
 	gone := "127.0.0.1:1"
 	for name, c := range map[string]struct{ store, says string }{
-		"well":                  {"addresses: ['" + open.Addr + "']", ""},
-		"well with tls":         {"addresses: ['" + secure + "'], tls: {mode: tls, ca_file: " + caOf(conf) + "}", ""},
-		"well with a password":  {"addresses: ['" + closed.Addr + "'], user: mx, secret_file: DIR/right", ""},
-		"well by sentinel":      {"mode: sentinel, master_name: latchkey, addresses: ['" + gone + "', '" + sentinel + "']", ""},
-		"well at a cluster":     {"mode: cluster, addresses: ['" + gone + "', '" + cluster.Masters[0].Addr + "']", ""},
-		"nobody there":          {"addresses: ['" + gone + "']", "store.redis.addresses[0]: " + gone + " cannot be reached: dial tcp"},
+		"well":                        {"addresses: ['" + open.Addr + "']", ""},
+		"well with tls":               {"addresses: ['" + secure + "'], tls: {mode: tls, ca_file: " + caOf(conf) + "}", ""},
+		"well with a password":        {"addresses: ['" + closed.Addr + "'], user: mx, secret_file: DIR/right", ""},
+		"well by sentinel":            {"mode: sentinel, master_name: latchkey, addresses: ['" + gone + "', '" + sentinel + "']", ""},
+		"well at a cluster":           {"mode: cluster, addresses: ['" + gone + "', '" + cluster.Masters[0].Addr + "']", ""},
+		"nobody there":                {"addresses: ['" + gone + "']", "store.redis.addresses[0]: " + gone + " cannot be reached: dial tcp"},
+		"well with a sentinel's user": {"mode: sentinel, master_name: latchkey, addresses: ['" + strictSentinel + "'], sentinel_user: right, sentinel_secret_file: DIR/right", ""},
+		"no right to ask a sentinel what it is": {"mode: sentinel, master_name: latchkey, addresses: ['" + strictSentinel + "'], sentinel_user: poor, sentinel_secret_file: DIR/right",
+			"store.redis.sentinel_user: may not do at " + strictSentinel},
 		"no sentinel there":     {"mode: sentinel, master_name: latchkey, addresses: ['" + gone + "', '127.0.0.1:2']", "store.redis.addresses[1]: 127.0.0.1:2 cannot be reached"},
 		"wrong password":        {"addresses: ['" + closed.Addr + "'], user: mx, secret_file: DIR/wrong", "store.redis.secret_file: " + closed.Addr + " does not know this user with this password"},
 		"no password":           {"addresses: ['" + closed.Addr + "']", "store.redis.secret_file: is missing: " + closed.Addr + " asks for a password"},
