@@ -92,10 +92,13 @@ func (f findings) durability(w works) {
 	for _, text := range d.Failing {
 		f.say("error", "a server could not be looked at: %s", text)
 	}
+	if d.Copied {
+		f.say("error", "another process runs with a copy of this node's data folder: stop one of the two, empty its %s, start it", w.cfg.Data)
+	}
 	if d.Unwritten != nil {
 		f.say("error", "this node cannot write down what it has seen of the store, and after a crash would not notice a rollback; look at the disk of %s: %v", w.cfg.Data, d.Unwritten)
 	}
-	if len(d.RolledBack)+len(d.Lossy)+len(d.Windows)+len(d.Failing) == 0 {
+	if len(d.RolledBack)+len(d.Lossy)+len(d.Windows)+len(d.Failing) == 0 && !d.Copied {
 		f.say("ok", "nothing that was acknowledged can be lost by one server: a write is on its disk, and on %s, first", count(w.cfg.Store.Redis.Replicas, "replica"))
 	}
 	f.say("ok", "WAITAOF (a Redis from 7.2 on) is %s", d.WaitAOF)

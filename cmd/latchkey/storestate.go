@@ -54,6 +54,10 @@ func (h *house) storeTells(context.Context) error {
 	if len(s.Failing) > 0 {
 		add("A server of the store could not be looked at: see whether it runs; latchkey doctor goes the way step by step.", s.Failing...)
 	}
+	if s.Copied {
+		add("Another process runs with a copy of this node's data folder, so this one answers nobody any more: stop one of the two, empty its data folder, and start it; a node has a folder of its own.",
+			"two processes write under one node's id")
+	}
 	if s.Unwritten != nil {
 		add("This node cannot write down what it has seen of the store, so a store that lost something might not be noticed after a restart: look at the disk of the data folder.",
 			s.Unwritten.Error())
@@ -101,6 +105,7 @@ func (h *house) countStore() {
 		"store_rolled_back":     {"Nodes that miss what the store has acknowledged; while there are any, nobody is let in.", func(s redis.State) int { return len(s.RolledBack) }},
 		"store_servers_failing": {"Servers of the store that could not be looked at.", func(s redis.State) int { return len(s.Failing) }},
 		"store_notes_unwritten": {"1: this node cannot write down what it has seen of the store.", func(s redis.State) int { return one(s.Unwritten != nil) }},
+		"store_folder_copied":   {"1: another process runs with a copy of this node's data folder.", func(s redis.State) int { return one(s.Copied) }},
 		"bus_heard":             {"1: this node hears the others.", func(s redis.State) int { return one(s.Bus.Hears) }},
 		"bus_gaps_total":        {"How often it could not be sure to hear all, and read anew.", func(s redis.State) int { return int(s.Bus.Gaps) }},
 	} {

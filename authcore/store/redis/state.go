@@ -38,7 +38,8 @@ type Durability struct {
 	WaitAOF    string   // "used", or why not
 	RolledBack []Alarm  // what nodes miss; all nodes are closed while it is not empty
 	Unwritten  error    // why this node cannot keep what it has seen on its disk; nil: it does
-	Failing    []string // masters that could not be looked at in the last round, and why; a copied state folder
+	Failing    []string // masters that could not be looked at in the last round, and why
+	Copied     bool     // another process runs with a copy of this node's state folder; this one answers nothing any more
 }
 
 // State is what /readyz, the metrics and doctor tell of the store: whether it is reached, heard, durable, and the same.
@@ -86,9 +87,7 @@ func (w *watch) durability() Durability {
 	for addr, err := range w.failed {
 		d.Failing = append(d.Failing, addr+": "+err.Error())
 	}
-	if w.twin {
-		d.Failing = append(d.Failing, errTwin.Error())
-	}
+	d.Copied = w.twin
 	slices.Sort(d.Failing)
 	return d
 }
