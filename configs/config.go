@@ -32,6 +32,7 @@ type Config struct {
 	WebAuthn     WebAuthn            `yaml:"webauthn"`
 	Upstreams    map[string]Upstream `yaml:"upstreams"`
 	Programs     Programs            `yaml:"programs"`
+	Console      Console             `yaml:"console"`
 	Audit        Audit               `yaml:"audit"`
 	Notify       Notify              `yaml:"notify"`
 	Limits       Limits              `yaml:"limits"`
@@ -222,6 +223,7 @@ func Default() Config {
 		Ops:      Ops{Address: "127.0.0.1:9143"},
 		WebAuthn: WebAuthn{Name: "Latchkey"},
 		SignIn:   SignIn{Codes: Codes{PerSource: 30, PerAddress: 5, PerCountry: 300, PerChannel: 1000}},
+		Console:  Console{HSTSDays: 365},
 		Audit:    Audit{KeepDays: 180},
 		Limits: Limits{
 			Hold: 2 * time.Second, HashMemoryKiB: 19456, HashTime: 2, PerMemberAndDoor: 20, PerSource: 50, IdleTimeout: 32 * time.Minute,

@@ -34,6 +34,7 @@ func (c *Config) validate() (m Mistakes) {
 	c.validateWebAuthn(bad)
 	c.validateUpstreams(bad)
 	c.validatePrograms(bad)
+	c.validateConsole(bad)
 	c.validateNotify(bad)
 	c.validateLimits(bad)
 	if days := c.Audit.KeepDays; days < 1 || days > 3650 {

@@ -251,6 +251,7 @@ func demoConfig(dir string, upstreams map[string]string, o demoOptions) *configs
 	c := configs.Default()
 	c.Data, c.Keys, c.Hostname = filepath.Join(dir, "data"), filepath.Join(dir, "keys.json"), "localhost"
 	c.Log.Level = o.log
+	c.Console.HSTSDays = 0 // localhost is others' too
 	c.Certificates = []configs.Certificate{{CertFile: filepath.Join(dir, "server.pem"), KeyFile: filepath.Join(dir, "server.key")}}
 	c.Limits.Hold = o.hold
 	c.Limits.DrainTimeout = 15 * time.Second // an idle session hears BYE when it was quiet for 10 s

@@ -39,13 +39,20 @@ func (h *house) opsHandler() http.Handler {
 func (h *house) apiHandler() http.Handler {
 	return api.New(api.Options{Core: h.core, Log: h.log, Metrics: api.NewMetrics(h.metrics), JWKS: h.signer.JWKS,
 		Rates: api.Rates{PerMember: h.first.Limits.APIPerMember, PerSource: h.first.Limits.APIPerSource}},
-		self.Register, admin.Register, console.Register(console.Options{Upstreams: h.consoleUpstreams, Programs: h.programs}))
+		self.Register, admin.Register, console.Register(console.Options{Upstreams: h.consoleUpstreams, Site: h.site, Programs: h.programs}))
 }
 
 // programs is what people's programs are told.
 func (h *house) programs() console.Programs {
 	cfg := h.snapshot().cfg
 	return console.Programs{Services: servicesOf(cfg), Pages: cfg.Pages(), Signer: func() (*autoconfig.Signer, error) { return signerOf(cfg) }}
+}
+
+// site is how the pages show themselves.
+func (h *house) site() console.Site {
+	cfg := h.snapshot().cfg
+	return console.Site{Contacts: cfg.Console.SecurityContacts, Policy: cfg.Console.SecurityPolicy, Pages: cfg.Pages(),
+		HSTS: time.Duration(cfg.Console.HSTSDays) * 24 * time.Hour}
 }
 
 func servicesOf(cfg *configs.Config) (l autoconfig.Services) {

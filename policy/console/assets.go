@@ -51,6 +51,7 @@ func (s *server) assetRoutes() {
 	for at, b := range s.assets.files {
 		s.kit.Handle("GET "+at, false, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(at)))
+			s.site().secure(w.Header())
 			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 			_, _ = w.Write(b)
 		}))

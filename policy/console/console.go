@@ -20,6 +20,8 @@ import (
 type Options struct {
 	// Upstreams tells the health of the servers behind the doors; nil: nothing is known.
 	Upstreams func() []Upstream
+	// Site is how the pages show themselves; nil: they do not.
+	Site func() Site
 	// Programs tells where the doors are; nil: no program is set up here.
 	Programs func() Programs
 }
@@ -51,6 +53,7 @@ func Register(o Options) api.Register {
 		s.assetRoutes()
 		s.frontRoutes()
 		s.languageRoutes()
+		s.wellKnownRoutes()
 		s.signInRoutes()
 		s.forgottenRoutes()
 		s.reauthenticationRoutes()

@@ -45,6 +45,7 @@ func (s *server) page(w http.ResponseWriter, r *http.Request) *page {
 	p := &page{server: s, ctx: r.Context(), w: w, r: r, client: api.ClientOf(r.Context())}
 	p.lang = s.languageOf(p)
 	headers(w.Header())
+	s.site().secure(w.Header())
 	return p
 }
 
