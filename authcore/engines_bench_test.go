@@ -20,18 +20,21 @@ import (
 type programs struct {
 	*authcore.Core
 	attempts []authcore.Attempt
+	waited   journeys
 }
 
 // newPrograms makes a node over an engine and n members who are about their day: all that a sign-in reads is held, but
 // for a cold one, which holds next to nothing.
 func newPrograms(tb testing.TB, n int, cold bool, engine func(*authcore.Options)) *programs {
+	p := &programs{}
 	c := authtest.New(tb, func(o *authcore.Options) {
 		engine(o)
+		p.waited.under(o)
 		if o.PerDoor = 1000; cold {
 			o.CacheEntries = 1
 		}
 	})
-	p := &programs{Core: c.Core}
+	p.Core = c.Core
 	for i := range n {
 		address := fmt.Sprintf("m%d@%s", i, sample.New)
 		_, _, err := c.CreateMember(tb.Context(), authtest.Operator(), sample.New, authcore.NewMember{Address: address})
@@ -55,14 +58,14 @@ func (p *programs) signIn(tb testing.TB, c *authcore.Core, i int) {
 	c.Ended(tb.Context(), d.Session, authcore.End{})
 }
 
-// signInOften has clients sign in and out, b.N times in all, and reports what one costs of this process and how many a
-// core of it does.
+// signInOften has clients sign in and out, b.N times in all, and reports what one costs of this process, how many a core
+// of it does, and how often one waits for the store.
 func (p *programs) signInOften(b *testing.B, clients int) {
 	var next atomic.Int64
 	var running sync.WaitGroup
 	b.ReportAllocs()
 	b.ResetTimer()
-	before := cpu(b)
+	before, waited := cpu(b), p.waited.Load()
 	for range clients {
 		running.Go(func() {
 			for i := next.Add(1); i <= int64(b.N) && !b.Failed(); i = next.Add(1) {
@@ -74,6 +77,7 @@ func (p *programs) signInOften(b *testing.B, clients int) {
 	each := float64(cpu(b)-before) / float64(b.N)
 	b.ReportMetric(each/1e3, "cpu-µs/op")
 	b.ReportMetric(1e9/each, "op/s/core")
+	b.ReportMetric(float64(p.waited.Load()-waited)/float64(b.N), "journeys/op")
 }
 
 // onServer makes the Core the one node of a fleet.
@@ -84,7 +88,7 @@ func onServer(tb testing.TB, s *redistest.Server) func(*authcore.Options) {
 		must(tb, err)
 		tb.Cleanup(func() { _ = db.Close() })
 		o.Records, o.Ephemeral, o.Bus, o.Node = db.Records(), db.Ephemeral(), db.Bus(), db.NodeID()
-		o.Fleet = &authcore.Fleet{Name: "bench"}
+		o.Fleet, o.StoreTime = &authcore.Fleet{Name: "bench"}, authcore.DefaultStoreTime
 	}
 }
 
@@ -112,20 +116,22 @@ func benchEngine(b *testing.B, fsync string, clients int, cold bool) {
 	redistest.Need(b, "redis-server")
 	server := redistest.Standalone(b, "appendfsync "+fsync)
 	p := newPrograms(b, clients, cold, onServer(b, server))
-	before := serverCPU(b, server)
+	used, reads := serverCPU(b, server), figure(b, server, "stats", "total_reads_processed")
 	p.signInOften(b, clients)
-	b.ReportMetric((serverCPU(b, server)-before)*1e6/float64(b.N), "server-µs/op")
+	b.ReportMetric((serverCPU(b, server)-used)*1e6/float64(b.N), "server-µs/op")
+	b.ReportMetric((figure(b, server, "stats", "total_reads_processed")-reads)/float64(b.N), "pipelines/op")
 }
 
 // serverCPU is what a server has used, in seconds.
 func serverCPU(b *testing.B, s *redistest.Server) float64 {
-	info, err := s.Info("cpu")
+	return figure(b, s, "cpu", "used_cpu_user") + figure(b, s, "cpu", "used_cpu_sys")
+}
+
+// figure is one of the figures of INFO.
+func figure(b *testing.B, s *redistest.Server, section, name string) float64 {
+	info, err := s.Info(section)
 	must(b, err)
-	var sum float64
-	for _, name := range []string{"used_cpu_user", "used_cpu_sys"} {
-		n, err := strconv.ParseFloat(info[name], 64)
-		must(b, err)
-		sum += n
-	}
-	return sum
+	n, err := strconv.ParseFloat(info[name], 64)
+	must(b, err)
+	return n
 }
