@@ -163,10 +163,12 @@ func (r *router) shard(addr string) *shard {
 	s := r.shards[addr]
 	if s == nil {
 		s = newShard(r.db, addr, goredis.NewClient(r.db.options.server(addr, r.db.watch.greet)))
-		if !r.ended {
-			r.shards[addr] = s
-			s.start()
+		if r.ended {
+			s.close()
+			return s
 		}
+		r.shards[addr] = s
+		s.start()
 	}
 	return s
 }

@@ -18,9 +18,7 @@ import (
 // callers that wait and send their commands together. Nobody waits for company. Reads have a lane of their own, for
 // they need not wait for an fsync.
 const (
-	laneWorkers  = 2       // pipelines of a lane under way: while one is answered the next is gathered
-	pipeCommands = 128     // commands in one pipeline: others wait for it
-	pipeBytes    = 8 << 20 // and bytes, there or back, for a record may have a megabyte, and a list too
+	laneWorkers  = 2 // pipelines of a lane under way: while one is answered the next is gathered
 	ackLimit     = time.Second
 	firstPause   = 5 * time.Millisecond // before a repeat; doubles up to the longest
 	longestPause = 100 * time.Millisecond
@@ -35,31 +33,21 @@ type shard struct {
 	reads, writes *lane
 }
 
-// lane is the way of the calls of one kind.
-type lane struct {
-	*breaker
-	calls chan *request // unbuffered: the callers that wait are the queue, bounded by the breaker, each by its context
-}
-
-func newLane() *lane { return &lane{breaker: newBreaker(), calls: make(chan *request)} }
-
-// request is one call on its way.
-type request struct {
-	cmds []goredis.Cmder // not the caller's any more until done
-	size int
-	err  error         // of the pipeline as a whole; read after done
-	done chan struct{} // takes one without waiting
-}
-
 func newShard(db *DB, name string, client *goredis.Client) *shard {
 	return &shard{db: db, name: name, client: client, reads: newLane(), writes: newLane()}
 }
 
 func (s *shard) start() {
 	for range laneWorkers {
-		s.db.workers.Go(func() { s.work(s.reads.calls, false) })
-		s.db.workers.Go(func() { s.work(s.writes.calls, true) })
+		s.db.workers.Go(func() { s.work(s.reads, false) })
+		s.db.workers.Go(func() { s.work(s.writes, true) })
 	}
+}
+
+// close ends those who wait.
+func (s *shard) close() {
+	s.reads.close()
+	s.writes.close()
 }
 
 // do sends the commands of one call to the server that keeps the group, and answers when each of them has a reply: its
@@ -73,14 +61,13 @@ func (db *DB) do(ctx context.Context, group int, write bool, cmds ...goredis.Cmd
 	if err := before.allow(); err != nil {
 		return err
 	}
-	limited, cancel := context.WithTimeout(ctx, callLimit)
-	defer cancel()
-	err, end := db.try(limited, group, write, cmds), answered
+	until := time.Now().Add(callLimit)
+	err, end := db.try(ctx, until, group, write, cmds), answered
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
 		err, end = fmt.Errorf("redis, perhaps done: %w", ctx.Err()), deserted
-	case limited.Err() != nil:
+	case !time.Now().Before(until):
 		end = unanswered
 	}
 	before.done(end, err)
@@ -94,20 +81,15 @@ func (s *shard) lane(write bool) *lane {
 	return s.reads
 }
 
-// try repeats until every command has its reply, ctx ends, or repeating cannot help.
-func (db *DB) try(ctx context.Context, group int, write bool, cmds []goredis.Cmder) error {
-	pause := firstPause
-	for {
-		err := db.watch.answering(group, write)
-		if errors.Is(err, ErrRolledBack) {
-			return err
-		}
-		if err == nil {
-			cmds, err = db.sendOnce(ctx, group, write, cmds)
-		}
-		if err == nil {
-			return nil
-		}
+// try repeats until every command has its reply, ctx ends, it is until, or repeating cannot help.
+func (db *DB) try(ctx context.Context, until time.Time, group int, write bool, cmds []goredis.Cmder) error {
+	cmds, err := db.sendOnce(ctx, until, group, write, cmds)
+	if err == nil {
+		return nil
+	}
+	ctx, cancel := context.WithDeadline(ctx, until) // only now, for a context with a time of its own costs more than a command
+	defer cancel()
+	for pause := firstPause; ; {
 		wait, again := db.mend(ctx, group, cmds, err)
 		if !again {
 			return unavailable(err)
@@ -118,14 +100,20 @@ func (db *DB) try(ctx context.Context, group int, write bool, cmds []goredis.Cmd
 			}
 			pause = min(2*pause, longestPause)
 		}
+		if cmds, err = db.sendOnce(ctx, until, group, write, cmds); err == nil {
+			return nil
+		}
 	}
 }
 
 // sendOnce answers the commands that have no reply yet, and why.
-func (db *DB) sendOnce(ctx context.Context, group int, write bool, cmds []goredis.Cmder) ([]goredis.Cmder, error) {
+func (db *DB) sendOnce(ctx context.Context, until time.Time, group int, write bool, cmds []goredis.Cmder) ([]goredis.Cmder, error) {
+	if err := db.watch.answering(group, write); err != nil {
+		return cmds, err
+	}
 	err := errNoOwner
 	if s := db.router.owner(group); s != nil {
-		err = s.send(ctx, write, cmds)
+		err = s.lane(write).send(ctx, until, cmds)
 	}
 	return db.follow(ctx, write, cmds, err)
 }
@@ -138,7 +126,7 @@ var (
 
 // mend prepares a repeat after err, the first of cmds': at once or after a pause.
 func (db *DB) mend(ctx context.Context, group int, cmds []goredis.Cmder, err error) (wait, again bool) {
-	if errors.Is(err, errClosed) || errors.Is(err, errNotAcknowledged) || ctx.Err() != nil {
+	if errors.Is(err, ErrRolledBack) || errors.Is(err, errClosed) || errors.Is(err, errNotAcknowledged) || ctx.Err() != nil {
 		return false, false
 	}
 	if errors.Is(err, errNotYet) {
@@ -218,24 +206,6 @@ func isReply(err error) bool {
 	return errors.As(err, &e)
 }
 
-// send hands cmds to a worker and waits for it. After an error that is ctx's the commands still belong to the worker.
-func (s *shard) send(ctx context.Context, write bool, cmds []goredis.Cmder) error {
-	req := &request{cmds: cmds, size: size(cmds), done: make(chan struct{}, 1)}
-	select {
-	case s.lane(write).calls <- req:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.db.closing:
-		return errClosed
-	}
-	select {
-	case <-req.done:
-		return req.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // size answers how many bytes the arguments have, and large answers may have, about.
 func size(cmds []goredis.Cmder) int {
 	n := 0
@@ -247,6 +217,8 @@ func size(cmds []goredis.Cmder) int {
 			switch a := arg.(type) {
 			case string:
 				n += len(a)
+			case *string:
+				n += len(*a)
 			case []byte:
 				n += len(a)
 			}
@@ -256,46 +228,31 @@ func size(cmds []goredis.Cmder) int {
 }
 
 // work serves a lane until the store closes; what it has taken it answers.
-func (s *shard) work(lane <-chan *request, write bool) {
+func (s *shard) work(l *lane, write bool) {
+	defer l.close()
 	var taken []*request
 	var cmds []goredis.Cmder
 	for {
 		select {
-		case first := <-lane:
-			taken = gather(taken[:0], first, lane)
-			cmds = cmds[:0]
-			for _, req := range taken {
-				cmds = append(cmds, req.cmds...)
-			}
-			err := s.pipeline(write, cmds)
-			for i, req := range taken {
-				req.err = err
-				req.done <- struct{}{}
-				taken[i] = nil
-			}
-			clear(cmds)
+		case <-l.wake:
 		case <-s.db.closing:
 			return
 		}
-	}
-}
-
-// gather takes the callers that are waiting already. It steps aside once, so that those whom the last pipeline woke get
-// in line.
-func gather(taken []*request, first *request, lane <-chan *request) []*request {
-	taken = append(taken, first)
-	runtime.Gosched()
-	for n, bytes := len(first.cmds), first.size; n < pipeCommands && bytes < pipeBytes; {
-		select {
-		case next := <-lane:
-			taken = append(taken, next)
-			n += len(next.cmds)
-			bytes += next.size
-		default:
-			return taken
+		runtime.Gosched() // those whom the last pipeline woke get in line
+		if taken = l.take(taken[:0]); len(taken) == 0 {
+			continue
 		}
+		for _, req := range taken {
+			cmds = append(cmds, req.cmds...)
+		}
+		err := s.pipeline(write, cmds)
+		for _, req := range taken {
+			req.end(err)
+		}
+		clear(taken)
+		clear(cmds)
+		cmds = cmds[:0]
 	}
-	return taken
 }
 
 func (s *shard) pipeline(write bool, cmds []goredis.Cmder) error {
@@ -310,8 +267,8 @@ func (s *shard) exec(ctx context.Context, write bool, cmds []goredis.Cmder) erro
 	pipe := s.client.Pipeline()
 	for _, cmd := range cmds {
 		cmd.SetErr(errNotSent)
-		_ = pipe.Process(ctx, cmd) // only queues
 	}
+	_ = pipe.BatchProcess(ctx, cmds...) // only queues
 	ack := s.db.watch.acknowledgement(ackLimit)
 	var wait *goredis.Cmd
 	if write {

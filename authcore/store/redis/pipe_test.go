@@ -55,12 +55,11 @@ func TestGather(t *testing.T) {
 		"lists": {list, pipeBytes / listBytes},
 	} {
 		t.Run(name, func(t *testing.T) {
-			waiting := make(chan *request, 2*pipeCommands)
-			for range cap(waiting) {
-				cmds := []goredis.Cmder{c.cmd}
-				waiting <- &request{cmds: cmds, size: size(cmds)}
+			l := newLane()
+			for range 2 * pipeCommands {
+				l.put(l.request([]goredis.Cmder{c.cmd}))
 			}
-			if got := len(gather(nil, <-waiting, waiting)); got != c.most {
+			if got := len(l.take(nil)); got != c.most {
 				t.Errorf("got %d in a pipeline, want %d", got, c.most)
 			}
 		})
