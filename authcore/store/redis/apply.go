@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"latchkey/authcore/store"
 )
 
@@ -52,50 +54,60 @@ func (r *Records) Apply(ctx context.Context, partition string, ops ...store.Op) 
 type batch struct {
 	db     *DB
 	group  int
-	names  []string // of the steps
-	before head     // what was known of the group before it was sent
-	keys   []string
+	ops    []store.Op // the caller's, for their names while he waits
+	before head       // what was known of the group before it was sent
 	args   []any
 }
 
 func (r *Records) newBatch(partition string, ops []store.Op) *batch {
-	k, group := r.db.keys, groupOf(partition)
-	b := &batch{db: r.db, group: group, before: r.db.heads.seen(group)}
-	prefix, id := k.group(group), r.db.nextBatch()
-	records := prefix + "r:" + member(partition, "")
-	b.keys = append(make([]string, 0, 7+len(ops)),
-		prefix+"h", prefix+"p", prefix+"i:"+partition, prefix+"x", prefix+"b:"+id, prefix+"o", prefix+"O")
-	b.args = append(make([]any, 0, 5+5*len(ops)),
-		partition, r.db.witness, b.before.Revision, b.before.Witness, member(partition, ""))
-	b.names = make([]string, len(ops))
+	w, group := r.db.words.get(), groupOf(partition)
+	b := &batch{db: r.db, group: group, ops: ops, before: r.db.heads.seen(group)}
+	prefix := r.db.keys.group(group)
+	w.add(prefix, "h")
+	w.add(prefix, "p")
+	w.add(prefix, "i:", partition)
+	w.add(prefix, "x")
+	w.add(prefix, "b:", r.db.nextBatch())
+	w.add(prefix, "o")
+	w.add(prefix, "O")
+	within := member(partition, "")
 	for i := range ops {
-		b.names[i] = ops[i].Name
-		b.keys = append(b.keys, records+ops[i].Name)
-		b.step(partition, &ops[i])
+		w.add(prefix, "r:", within, ops[i].Name)
 	}
+	w.add(partition)
+	w.add(r.db.witness)
+	w.number(b.before.Revision)
+	w.number(b.before.Witness)
+	w.add(within)
+	for i := range ops {
+		w.step(partition, &ops[i])
+	}
+	b.args = applyScript.args(r.db, 7+len(ops), w)
 	return b
 }
 
-// step adds the arguments of one op.
-func (b *batch) step(partition string, op *store.Op) {
-	want := ""
+// step writes the arguments of one op.
+func (w *words) step(partition string, op *store.Op) {
+	w.add(kinds[op.Kind])
+	w.add(op.Name)
 	if op.IfRevision != store.AnyRevision {
-		want = string(binary.BigEndian.AppendUint64(nil, uint64(op.IfRevision)))
+		w.text = binary.BigEndian.AppendUint64(w.text, uint64(op.IfRevision))
 	}
-	switch op.Kind {
-	case store.Put:
+	w.end()
+	if op.Kind == store.Put {
 		expires := store.Milliseconds(op.ExpiresAt)
-		b.args = append(b.args, "p", op.Name, want, expires, body(partition, op.Name, expires, op.Value))
-	case store.Delete:
-		b.args = append(b.args, "d", op.Name, want)
-	case store.Check:
-		b.args = append(b.args, "c", op.Name, want)
+		w.number(expires)
+		w.text = appendBody(w.text, partition, op.Name, expires, op.Value)
+		w.end()
 	}
 }
 
+// kinds are the steps in the words of apply.lua. Never changed.
+var kinds = [...]string{store.Put: "p", store.Delete: "d", store.Check: "c"}
+
 // run sends the batch and answers what became of it, first in the words of apply.lua.
 func (b *batch) run(ctx context.Context) (revision int64, answer int64, err error) {
-	call := applyScript.call(ctx, b.keys, b.args...)
+	call := applyScript.run(ctx, b.args)
 	if err := b.db.do(ctx, b.group, true, call); err != nil {
 		return 0, 0, err
 	}
@@ -108,9 +120,9 @@ func (b *batch) run(ctx context.Context) (revision int64, answer int64, err erro
 		b.db.heads.wrote(b.group, b.before, reply[1])
 		return reply[1], answerWritten, nil
 	case answerConflict:
-		return 0, answerConflict, fmt.Errorf("record %q: %w", b.names[reply[1]-1], store.ErrConflict)
+		return 0, answerConflict, fmt.Errorf("record %q: %w", b.ops[reply[1]-1].Name, store.ErrConflict)
 	case answerCorrupt:
-		return 0, answerCorrupt, fmt.Errorf("%w: record %q is not what was written", store.ErrCorrupt, b.names[reply[1]-1])
+		return 0, answerCorrupt, fmt.Errorf("%w: record %q is not what was written", store.ErrCorrupt, b.ops[reply[1]-1].Name)
 	case answerRolledBack:
 		return 0, answerRolledBack, b.db.heads.check(b.group, b.before, reply[1], reply[2])
 	}
@@ -131,27 +143,32 @@ func (b *batch) held(ctx context.Context) (int64, error) {
 	return 0, context.Cause(ctx)
 }
 
-// numbers is a reply of integers. There is one at least, and two behind everything but answerHeld.
-func numbers(cmd interface{ Slice() ([]any, error) }) ([]int64, error) {
-	reply, err := cmd.Slice()
-	if isWrongType(err) {
-		return nil, fmt.Errorf("%w: an index or a head is not what was written", store.ErrCorrupt)
-	}
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	if len(reply) == 0 {
-		return nil, errForeignReply
-	}
-	all := make([]int64, 3) // answers have three at most
-	for i, v := range reply {
-		n, isNumber := v.(int64)
-		if !isNumber || i >= len(all) {
-			return nil, errForeignReply
+// numbers is a reply of integers. There is one at least, and two behind everything but answerHeld. One alone is the
+// revision of a batch that was written.
+func numbers(cmd *goredis.Cmd) (all [3]int64, err error) { // answers have three at most
+	switch reply := cmd.Val().(type) {
+	case int64:
+		return [3]int64{answerWritten, reply}, nil
+	case []any:
+		if len(reply) == 0 || len(reply) > len(all) {
+			return all, errForeignReply
 		}
-		all[i] = n
+		for i, v := range reply {
+			n, isNumber := v.(int64)
+			if !isNumber {
+				return all, errForeignReply
+			}
+			all[i] = n
+		}
+		return all, nil
 	}
-	return all, nil
+	switch err := cmd.Err(); {
+	case isWrongType(err):
+		return all, fmt.Errorf("%w: an index or a head is not what was written", store.ErrCorrupt)
+	case err != nil:
+		return all, unavailable(err)
+	}
+	return all, errForeignReply
 }
 
 // nextBatch answers an id that no batch of any node has.

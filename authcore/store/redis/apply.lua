@@ -2,7 +2,7 @@
 -- has done. KEYS: head, partitions, index, expiring, batch, old, old names, then the record of each step.
 -- ARGV: partition, witness field, seen revision, seen witness, <len>:<partition>:, then for each step: kind, name,
 -- wanted revision (8 bytes; empty: any), and for a put its expiry and its body.
--- Answers {1, revision}, {2 conflict | 3 corrupt, step}, {4 rolled back, revision, witness} or {5}: held for a snapshot or a restore.
+-- Answers the revision (of a repeat {1, revision}), {2 conflict | 3 corrupt, step}, {4 rolled back, revision, witness} or {5}: held for a snapshot or a restore.
 local head = redis.call('HMGET', KEYS[1], 'rev', ARGV[2], 'hold', 'snap', 'snap until', 'restoring')
 local rev, witness = tonumber(head[1] or 0), tonumber(head[2] or 0)
 if rev < tonumber(ARGV[3]) or witness < tonumber(ARGV[4]) then return {4, rev, witness} end
@@ -62,4 +62,4 @@ for i = 1, #KEYS - 7 do
   end
   at = at + (kind == 'p' and 5 or 3)
 end
-return {1, rev}
+return rev

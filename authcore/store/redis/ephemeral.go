@@ -83,9 +83,12 @@ func (e *Ephemeral) Add(ctx context.Context, k store.Key, member string, window 
 		return 0, err
 	}
 	here, hereErr := e.addHere(ctx, k, member, window)
-	at := e.place(k)
-	add := addScript.call(ctx, []string{at.set}, member, micros(window), maxMembers)
-	if err := e.db.do(ctx, at.group, true, add); err != nil {
+	w, group := e.setWords(k)
+	w.add(member)
+	w.number(micros(window))
+	w.number(maxMembers)
+	add := addScript.run(ctx, addScript.args(e.db, 1, w))
+	if err := e.db.do(ctx, group, true, add); err != nil {
 		if hereErr == nil && errors.Is(err, store.ErrUnavailable) {
 			return here, nil
 		}
@@ -110,9 +113,11 @@ func (e *Ephemeral) Members(ctx context.Context, k store.Key, window time.Durati
 	if limit < 1 || limit > store.MaxListLimit {
 		return nil, fmt.Errorf("%w: limit %d, 1 to %d", store.ErrInvalid, limit, store.MaxListLimit)
 	}
-	at := e.place(k)
-	members := membersScript.call(ctx, []string{at.set}, micros(window), limit)
-	if err := e.db.do(ctx, at.group, false, members); err != nil {
+	w, group := e.setWords(k)
+	w.number(micros(window))
+	w.number(int64(limit))
+	members := membersScript.run(ctx, membersScript.args(e.db, 1, w))
+	if err := e.db.do(ctx, group, false, members); err != nil {
 		if e.local != nil && errors.Is(err, store.ErrUnavailable) {
 			return e.local.Members(ctx, k, window, limit)
 		}
@@ -131,12 +136,25 @@ func (e *Ephemeral) Remove(ctx context.Context, k store.Key, member string) erro
 			return err
 		}
 	}
-	at := e.place(k)
-	remove := goredis.NewIntCmd(ctx, "zrem", at.set, member)
-	if err := e.db.do(ctx, at.group, true, remove); err != nil {
+	group, remove := e.remove(ctx, k, member)
+	if err := e.db.do(ctx, group, true, remove); err != nil {
 		return fmt.Errorf("remove from a set: %w", err)
 	}
 	return replied(remove.Err())
+}
+
+func (e *Ephemeral) remove(ctx context.Context, k store.Key, member string) (int, *goredis.IntCmd) {
+	w, group := e.setWords(k)
+	w.add(member)
+	return group, goredis.NewIntCmd(ctx, e.db.words.onto(append(make([]any, 0, 3), "zrem"), w)...)
+}
+
+// setWords begin with the key of a name's set.
+func (e *Ephemeral) setWords(k store.Key) (w *words, group int) {
+	both := member(k.Partition, k.Name)
+	w, group = e.db.words.get(), groupOf(both)
+	w.add(e.db.keys.group(group), "s:", both)
+	return w, group
 }
 
 // Put keeps store.Ephemeral.
@@ -242,9 +260,7 @@ func checkSpan(what string, d time.Duration) error {
 	return nil
 }
 
-func micros(d time.Duration) string {
-	return strconv.FormatInt(max(min(d, maxSpan).Microseconds(), 1), 10)
-}
+func micros(d time.Duration) int64 { return max(min(d, maxSpan).Microseconds(), 1) }
 
 func millis(d time.Duration) string {
 	return strconv.FormatInt(max(min(d, maxSpan).Milliseconds(), 1), 10)

@@ -27,7 +27,16 @@ const metaGroup = 0
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func groupOf(partition string) int {
-	return int(crc32.Checksum([]byte(partition), castagnoli) % groups)
+	return int(sumOf(0, partition) % groups)
+}
+
+// sumOf is crc32.Update for a short text, without a copy of it.
+func sumOf(sum uint32, s string) uint32 {
+	sum = ^sum
+	for i := range len(s) {
+		sum = castagnoli[byte(sum)^s[i]] ^ sum>>8
+	}
+	return ^sum
 }
 
 const hexDigits = "0123456789abcdef"

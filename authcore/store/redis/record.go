@@ -19,9 +19,12 @@ const (
 
 // body makes what the server stamps with a revision.
 func body(partition, name string, expires int64, value []byte) []byte {
-	b := make([]byte, 0, valueAt-bodyAt+len(value))
+	return appendBody(make([]byte, 0, valueAt-bodyAt+len(value)), partition, name, expires, value)
+}
+
+func appendBody(b []byte, partition, name string, expires int64, value []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(expires))
-	b = binary.BigEndian.AppendUint32(b, checksum(partition, name, b[:8], value))
+	b = binary.BigEndian.AppendUint32(b, checksum(partition, name, expires, value))
 	return append(b, value...)
 }
 
@@ -42,7 +45,7 @@ func parse(partition, name, raw string) (store.Record, error) {
 	var head [valueAt]byte
 	copy(head[:], raw)
 	value := []byte(raw[valueAt:])
-	if binary.BigEndian.Uint32(head[bodyAt+8:]) != checksum(partition, name, head[bodyAt:bodyAt+8], value) {
+	if binary.BigEndian.Uint32(head[bodyAt+8:]) != checksum(partition, name, int64(binary.BigEndian.Uint64(head[bodyAt:])), value) {
 		return store.Record{}, corrupt(partition, name)
 	}
 	return store.Record{
@@ -57,13 +60,12 @@ func corrupt(partition, name string) error {
 }
 
 // checksum takes each name with its length.
-func checksum(partition, name string, expires, value []byte) uint32 {
-	b := make([]byte, 0, 4+len(partition)+len(name))
-	b = binary.BigEndian.AppendUint16(b, uint16(len(partition)))
-	b = append(b, partition...)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(name)))
-	b = append(b, name...)
-	sum := crc32.Checksum(b, castagnoli)
-	sum = crc32.Update(sum, castagnoli, expires)
+func checksum(partition, name string, expires int64, value []byte) uint32 {
+	var b [8]byte
+	sum := sumOf(0, string(binary.BigEndian.AppendUint16(b[:0], uint16(len(partition)))))
+	sum = sumOf(sum, partition)
+	sum = sumOf(sum, string(binary.BigEndian.AppendUint16(b[:0], uint16(len(name)))))
+	sum = sumOf(sum, name)
+	sum = sumOf(sum, string(binary.BigEndian.AppendUint64(b[:0], uint64(expires))))
 	return crc32.Update(sum, castagnoli, value)
 }

@@ -79,6 +79,7 @@ type DB struct {
 	witness string       // the field of a head that holds this node's last revision
 	run     string       // random, of this process: batches are named by it and a number
 	batches atomic.Int64 // so many
+	words   wordsPool
 
 	closing chan struct{}
 	workers sync.WaitGroup // owned by Close

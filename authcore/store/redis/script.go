@@ -32,11 +32,21 @@ type scriptCall struct {
 // call prepares a run of the script. Every key that it touches must be in keys, all of one group.
 func (s *script) call(ctx context.Context, keys []string, args ...any) *scriptCall {
 	all := make([]any, 0, 3+len(keys)+len(args))
-	all = append(all, "evalsha", s.hash, len(keys))
-	for _, k := range keys {
-		all = append(all, k)
+	all = append(all, "evalsha", &s.hash, len(keys))
+	for i := range keys {
+		all = append(all, &keys[i])
 	}
-	return &scriptCall{Cmd: goredis.NewCmd(ctx, append(all, args...)...), script: s}
+	return s.run(ctx, append(all, args...))
+}
+
+// args are those of a run of the script, with the first n of w as keys.
+func (s *script) args(db *DB, n int, w *words) []any {
+	return db.words.onto(append(make([]any, 0, 3+len(w.ends)), "evalsha", &s.hash, n), w)
+}
+
+// run prepares a run with these args.
+func (s *script) run(ctx context.Context, args []any) *scriptCall {
+	return &scriptCall{Cmd: goredis.NewCmd(ctx, args...), script: s}
 }
 
 // sendSources makes the scripts among cmds run by their source, which a server then knows.
