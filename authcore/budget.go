@@ -148,6 +148,15 @@ func (r rationedEphemeral) Remove(ctx context.Context, k store.Key, member strin
 	return done(ctx, func(ctx context.Context) error { return r.e.Remove(ctx, k, member) })
 }
 
+// soonRemover answers what e can do of it beside; nil: nothing.
+func soonRemover(e store.Ephemeral) store.SoonRemover {
+	if r, is := e.(rationedEphemeral); is {
+		e = r.e // nobody waits for it, so that no attempt's time is spent
+	}
+	s, _ := e.(store.SoonRemover)
+	return s
+}
+
 func (r rationedEphemeral) Put(ctx context.Context, k store.Key, value []byte, ttl time.Duration) error {
 	return done(ctx, func(ctx context.Context) error { return r.e.Put(ctx, k, value, ttl) })
 }

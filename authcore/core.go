@@ -101,7 +101,8 @@ type Core struct {
 	rekeys     rekeys
 	shareKey   string // random for this process: what DAV requests share is told to nobody
 	madeRooms  chan session.Door
-	fleet      *fleet // nil: no other process shares the records
+	fleet      *fleet            // nil: no other process shares the records
+	soon       store.SoonRemover // nil: seats are waited for until they are given back
 	started    time.Time
 	webUse     webUse
 
@@ -141,6 +142,7 @@ func New(o Options) *Core {
 	c.claims = &member.Claims{Records: o.Records, Now: o.Now, Names: c.names}
 	c.hasher = password.NewHasher(o.Hash, o.HashSlots)
 	c.leases = &lockout.Leases{Records: o.Records, Now: o.Now}
+	c.soon = soonRemover(o.Ephemeral)
 	c.throttle = &lockout.Throttle{Ephemeral: o.Ephemeral, Hold: max(0, o.Hold)}
 	c.asks = &lockout.Asks{Ephemeral: o.Ephemeral}
 	c.codes = &otp.Codes{Ephemeral: o.Ephemeral, Keys: o.Keys, Now: o.Now}
@@ -152,6 +154,9 @@ func New(o Options) *Core {
 	c.madeRooms = make(chan session.Door, 1024)
 	c.started = o.Now().UTC()
 	c.fleet = newFleet(o.Fleet, o.Node, o.Now())
+	if c.told() {
+		c.throttle.Notes = &lockout.Notes{Bus: o.Bus, Now: o.Now}
+	}
 	c.doors = session.NewDoors(o.PerDoor, o.Now, c.madeRoom)
 	return c
 }
@@ -176,6 +181,9 @@ func (c *Core) Run(ctx context.Context) error {
 	beside.Go(func() { c.deliver(ctx) })
 	beside.Go(func() { c.attendOutage(ctx) })
 	beside.Go(func() { c.runFleet(ctx) })
+	if c.throttle.Notes != nil {
+		beside.Go(func() { c.throttle.Notes.Run(ctx) })
+	}
 	c.writeUses(ctx)
 	beside.Wait()
 	c.merger.Wait()

@@ -51,3 +51,8 @@ func (e ephemeralJourneys) Remove(ctx context.Context, k store.Key, member strin
 	e.made.Add(1)
 	return e.Ephemeral.Remove(ctx, k, member)
 }
+
+// RemoveSoon is no journey: nobody waits for it.
+func (e ephemeralJourneys) RemoveSoon(k store.Key, member string, done func(error)) {
+	e.Ephemeral.(store.SoonRemover).RemoveSoon(k, member, done)
+}

@@ -102,6 +102,21 @@ func (c *Core) giveBack(ctx context.Context, d session.Door) {
 	}
 }
 
+// leave takes the seat of a session off that ended by itself: the client is gone, and nobody waits for it.
+func (c *Core) leave(ctx context.Context, d session.Door) {
+	if !c.told() || c.soon == nil {
+		c.giveBack(ctx, d)
+		return
+	}
+	k, text := session.SeatsKey(d.Domain, d.Member, d.Door), session.SeatOf(c.fleet.process, d)
+	until := c.now().Add(session.SeatFor)
+	c.soon.RemoveSoon(k, text, func(err error) {
+		if err != nil {
+			c.fleet.owe(k, owedSeat{text, until})
+		}
+	})
+}
+
 func (f *fleet) owe(k store.Key, s owedSeat) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -73,4 +73,9 @@ func (c *Core) credentialEpoch(ctx context.Context, s Standing) (int64, error) {
 }
 
 // Ended takes a session out of the registry. It is called once for every allowed Decision that opened one.
-func (c *Core) Ended(ctx context.Context, id session.ID, _ End) { c.endHere(ctx, id) }
+func (c *Core) Ended(ctx context.Context, id session.ID, _ End) {
+	c.outage.left(id)
+	if d, ok := c.doors.End(id); ok {
+		c.leave(ctx, d)
+	}
+}

@@ -15,6 +15,7 @@ import (
 type Throttle struct {
 	Ephemeral store.Ephemeral
 	Hold      time.Duration // the first step; the delay grows to 7.5 times of it
+	Notes     *Notes        // of a fleet; nil: it is asked at each attempt
 }
 
 // The throttle counts distinct wrong secrets in a window: a stale password that a program repeats stays at the first step.
@@ -61,9 +62,17 @@ func pairKey(source string, d member.DomainID, id string) store.Key {
 // others' failures. What is counted for a name is counted for its source too, so that one question is enough where
 // nothing failed.
 func (t *Throttle) Look(ctx context.Context, source string, d member.DomainID, name string, known bool) (Verdict, error) {
+	clean, asked := t.Notes.clean(source)
+	if clean {
+		return Verdict{Hold: t.Hold}, nil
+	}
 	all, err := t.count(ctx, sourceKey(source), stop*sourceShare)
-	if err != nil || all == 0 {
+	if err != nil {
 		return Verdict{Hold: t.Hold}, err
+	}
+	if all == 0 {
+		t.Notes.keep(source, asked)
+		return Verdict{Hold: t.Hold}, nil
 	}
 	pair, err := t.count(ctx, pairKey(source, d, name), stop)
 	if err != nil {
@@ -95,10 +104,16 @@ func (t *Throttle) count(ctx context.Context, k store.Key, limit int) (int64, er
 
 // Failed counts one refused attempt: print names the secret that was tried for that name.
 func (t *Throttle) Failed(ctx context.Context, source string, d member.DomainID, name, print string) error {
+	var n int64
+	var err error
 	for _, k := range []store.Key{pairKey(source, d, name), sourceKey(source)} {
-		if _, err := t.Ephemeral.Add(ctx, k, print, Window); err != nil {
-			return fmt.Errorf("count in throttle: %w", err)
+		if n, err = t.Ephemeral.Add(ctx, k, print, Window); err != nil {
+			break
 		}
+	}
+	t.Notes.failed(ctx, source, n)
+	if err != nil {
+		return fmt.Errorf("count in throttle: %w", err)
 	}
 	return nil
 }

@@ -62,12 +62,49 @@ func SeatOf(process string, d Door) string {
 	}
 }
 
+// text is what json.Marshal makes of s, but for <, > and &, which stay as they are. It is made for every sign-in.
 func (s seat) text() string {
+	p := make([]byte, 0, 256)
+	p = appendText(append(p, `{"i":`...), string(s.ID))
+	p = appendText(append(p, `,"p":`...), s.Process)
+	p = appendText(append(p, `,"c":`...), s.Credential)
+	p = appendSet(p, `,"n":`, s.Name)
+	p = appendSet(p, `,"f":`, s.From)
+	p = appendSet(p, `,"a":`, s.Agent)
+	p = append(s.Since.AppendFormat(append(p, `,"s":"`...), time.RFC3339Nano), '"')
+	if !s.Until.IsZero() {
+		p = append(s.Until.AppendFormat(append(p, `,"u":"`...), time.RFC3339Nano), '"')
+	}
+	if s.Shared {
+		p = append(p, `,"d":true`...)
+	}
+	return string(append(p, '}'))
+}
+
+// appendSet appends a text that is not empty.
+func appendSet(p []byte, key, s string) []byte {
+	if s == "" {
+		return p
+	}
+	return appendText(append(p, key...), s)
+}
+
+// appendText appends s as JSON.
+func appendText(p []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			return appendAny(p, s)
+		}
+	}
+	return append(append(append(p, '"'), s...), '"')
+}
+
+func appendAny(p []byte, s string) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(s) // strings and times of this year never fail
-	return string(bytes.TrimRight(b.Bytes(), "\n"))
+	_ = e.Encode(s) // a string never fails
+	return append(p, bytes.TrimRight(b.Bytes(), "\n")...)
 }
 
 // shorter takes at least one character off the end of s, and about n bytes.

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -231,5 +232,27 @@ func TestAdopted(t *testing.T) {
 	}
 	if r.Len() != 0 || len(r.of) != 0 || len(r.shared) != 0 {
 		t.Errorf("left: %d, %v, %v", r.Len(), r.of, r.shared)
+	}
+}
+
+// What a seat's text is written with is json's, byte for byte: it is a member of a set, and older nodes read it.
+func TestSeatIsJSON(t *testing.T) {
+	for name, d := range map[string]Door{
+		"plain":     {ID: "id", Credential: "account", Since: time.Date(2026, 5, 4, 12, 0, 0, 120_000_000, time.UTC)},
+		"all":       {ID: "id", Credential: "c", CredentialName: "Mail", From: "192.0.2.1", Agent: "A", Since: time.Unix(1, 0), Until: time.Unix(2, 0), Share: "s"},
+		"escaped":   {ID: "id", Credential: "c", CredentialName: `"\` + "\x00\n\x7f<&>", Agent: "\xff\u2028 Füße 手", Since: time.Unix(1, 0)},
+		"other one": {ID: "id", Credential: "c", Since: time.Date(2026, 5, 4, 12, 0, 0, 0, time.FixedZone("", 3600))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := SeatOf("process", d)
+			s := seat{ID: d.ID, Process: "process", Credential: d.Credential, Name: d.CredentialName, From: d.From, Agent: d.Agent,
+				Since: d.Since.UTC().Truncate(time.Millisecond), Until: d.Until.UTC().Truncate(time.Second), Shared: d.Share != ""}
+			var want strings.Builder
+			e := json.NewEncoder(&want)
+			e.SetEscapeHTML(false)
+			if err := e.Encode(s); err != nil || got != strings.TrimRight(want.String(), "\n") {
+				t.Errorf("got %s, want %s (%v)", got, want.String(), err)
+			}
+		})
 	}
 }

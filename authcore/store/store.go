@@ -107,6 +107,13 @@ type Ephemeral interface {
 	Delete(ctx context.Context, k Key) error
 }
 
+// SoonRemover is what an Ephemeral over a network can do beside: many removals that nobody waits for cost little together.
+type SoonRemover interface {
+	// RemoveSoon is a Remove. done, which must not wait for anything, is called once with what became of it, perhaps at
+	// once and perhaps by another goroutine; the engine's Close waits for it.
+	RemoveSoon(k Key, member string, done func(error))
+}
+
 // Bus carries short messages between nodes, and within one. Messages may get lost: then the channel is closed.
 type Bus interface {
 	Publish(ctx context.Context, topic string, msg []byte) error

@@ -143,6 +143,25 @@ func (e *Ephemeral) Remove(ctx context.Context, k store.Key, member string) erro
 	return replied(remove.Err())
 }
 
+// RemoveSoon keeps store.SoonRemover: the command goes with the next pipeline. It is sent once; what was not acknowledged is
+// done's to repeat.
+func (e *Ephemeral) RemoveSoon(k store.Key, member string, done func(error)) {
+	if err := cmp.Or(store.CheckMember(member), store.CheckKey(k)); err != nil {
+		done(err)
+		return
+	}
+	if e.local != nil {
+		_ = e.local.Remove(context.Background(), k, member) // what is left lapses
+	}
+	group, remove := e.remove(context.Background(), k, member)
+	e.db.doSoon(group, remove, func(err error) {
+		if err != nil {
+			err = fmt.Errorf("remove from a set: %w", err)
+		}
+		done(err)
+	})
+}
+
 func (e *Ephemeral) remove(ctx context.Context, k store.Key, member string) (int, *goredis.IntCmd) {
 	w, group := e.setWords(k)
 	w.add(member)

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,6 +73,36 @@ func (db *DB) do(ctx context.Context, group int, write bool, cmds ...goredis.Cmd
 	}
 	before.done(end, err)
 	return err
+}
+
+// doSoon sends one write with the next pipeline, and tells done what became of it. Nothing is mended or repeated, and
+// what went wrong tells nothing of the server: those who wait do.
+func (db *DB) doSoon(group int, cmd goredis.Cmder, done func(error)) {
+	err := db.watch.answering(group, true)
+	s := db.router.owner(group)
+	if err == nil && s == nil {
+		err = errNoOwner
+	}
+	if err == nil {
+		err = s.writes.allow()
+	}
+	if err != nil {
+		done(unavailable(err))
+		return
+	}
+	cmds := []goredis.Cmder{cmd}
+	after := func(err error) {
+		if err = cmp.Or(because(cmds, err), failure(cmd)); err != nil {
+			s.writes.done(deserted, nil)
+			done(unavailable(err))
+			return
+		}
+		s.writes.done(answered, nil)
+		done(nil)
+	}
+	if !s.writes.put(&request{cmds: cmds, size: size(cmds), after: after}) {
+		after(errClosed)
+	}
 }
 
 func (s *shard) lane(write bool) *lane {
