@@ -96,7 +96,7 @@ func onServer(tb testing.TB, s *redistest.Server) func(*authcore.Options) {
 // on records that are held, cold with nothing held.
 func BenchmarkEngines(b *testing.B) {
 	for _, state := range []string{"warm", "cold"} {
-		for _, clients := range []int{1, 32, 64} {
+		for _, clients := range []int{1, 32, 64, 256} {
 			for _, fsync := range []string{"", "always", "everysec"} { // side by side, for the machine changes
 				name := "engine=redis-" + fsync
 				if fsync == "" {
