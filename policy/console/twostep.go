@@ -10,6 +10,7 @@ type twoStepPage struct {
 	authcore.TwoStepView
 	Emails, Mobiles []contactRow
 	Unverified      bool // some contact is not: it has to be before this can be switched on
+	ProgramsStop    bool // the account password counts at the doors, and would no more
 	Browsers        int
 }
 
@@ -63,7 +64,7 @@ func (p *page) twoStepAfter(err error) error {
 	if failed != nil {
 		return failed
 	}
-	t := twoStepPage{TwoStepView: v, Emails: rowsOf(v.Contacts, member.Email), Mobiles: rowsOf(v.Contacts, member.Mobile), Browsers: len(trusted)}
+	t := twoStepPage{TwoStepView: v, Emails: rowsOf(v.Contacts, member.Email), Mobiles: rowsOf(v.Contacts, member.Mobile), Browsers: len(trusted), ProgramsStop: !p.me.AcceptsApps}
 	for _, k := range v.Contacts {
 		t.Unverified = t.Unverified || !k.Verified
 	}
