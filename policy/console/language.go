@@ -79,6 +79,7 @@ func (l *language) functions(a *assets) template.FuncMap {
 		"date":  func(at time.Time) template.HTML { return marked(at, l.date(at)) },
 
 		"field": fieldOf, "wrong": wrong, "choice": choice, "choices": choices, "icon": icon, "contactRows": contactRows,
+		"waysOf": waysOf,
 	}
 }
 
