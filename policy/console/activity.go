@@ -1,6 +1,7 @@
 package console
 
 import (
+	"strings"
 	"time"
 
 	"latchkey/authcore"
@@ -47,19 +48,25 @@ func (p *page) activityRow(e audit.Entry) activityRow {
 	if !e.Last.IsZero() {
 		r.At = e.Last
 	}
-	if e.Door != "" {
-		r.Door = door(e.Door)
-	}
 	if e.Kind == "account_password" {
 		r.Name = p.t("account password")
 	}
 	if e.Actor != "" && e.Actor != p.actor.Address {
-		r.By = e.Actor
+		r.By = p.by(e.Actor)
 	}
 	if e.Action == audit.SignIn || e.Action == audit.Reauthenticate {
 		r.Result, r.Good = p.resultOf(e.Reason)
+		r.Door = door(e.Door)
 	}
 	return r
+}
+
+// by names who did something: an administrator by his address, and not the words of a command at the server.
+func (p *page) by(actor string) string {
+	if strings.HasPrefix(actor, "command:") {
+		return p.t("the operator of the server")
+	}
+	return actor
 }
 
 // resultOf says how an attempt ended, and whether it let somebody in.
@@ -70,7 +77,7 @@ func (p *page) resultOf(reason string) (words string, good bool) {
 	case authcore.BadCredentials:
 		return p.t("Refused: wrong password or code"), false
 	case authcore.AppPasswordRequired:
-		return p.t("Refused: an app password is required"), false
+		return p.t("Refused: not a valid app password"), false
 	case authcore.PasswordExpired, authcore.PasswordChangeRequired:
 		return p.t("Refused: the password has expired or must be changed"), false
 	case authcore.Suspended:

@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"latchkey/authcore/notify"
@@ -15,6 +16,16 @@ func (s *server) messageRoutes() {
 
 // messagesShown is how many messages stand on a page.
 const messagesShown = 20
+
+// Unread is how many of the newest messages the member has not read. A message that cannot be counted does not keep a page
+// from being shown.
+func (v *view) Unread() int {
+	l, _, err := v.p.core.Messages(v.p.ctx, v.p.actor, "", messagesShown)
+	if err != nil {
+		return 0
+	}
+	return len(slices.DeleteFunc(l, func(m notify.Message) bool { return m.Read }))
+}
 
 // messagesPage is a page of the inbox.
 type messagesPage struct {

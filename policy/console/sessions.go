@@ -6,12 +6,15 @@ import (
 	"latchkey/authcore/session"
 )
 
+// everywhere is where the member signs out everywhere.
+const everywhere = "/security/sessions/end-all"
+
 func (s *server) sessionRoutes() {
 	s.signedIn("GET /security/sessions", (*page).sessions)
 	s.signedIn("POST /security/sessions/{id}/end", (*page).sessionEnded)
 	s.signedIn("POST /security/sessions/end-others", (*page).othersEnded)
-	s.signedIn("GET /security/sessions/end-all", (*page).allDoomed)
-	s.signedIn("POST /security/sessions/end-all", (*page).allEnded)
+	s.signedIn("GET "+everywhere, (*page).allDoomed)
+	s.signedIn("POST "+everywhere, (*page).allEnded)
 }
 
 // sessionsPage is what the member is signed in to.
@@ -80,7 +83,7 @@ func (p *page) allDoomed() error {
 			p.t("You are signed out of every browser and app, this one too, and of every third-party app."),
 			p.t("Quick login devices and trusted browsers have to be set up again. App passwords stay: delete those that you do not trust first."),
 		},
-		Action: "/security/sessions/end-all", Button: p.t("Sign out everywhere"), Back: "/security/sessions",
+		Action: everywhere, Button: p.t("Sign out everywhere"), Back: "/security/sessions",
 	})
 }
 
