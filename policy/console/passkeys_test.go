@@ -33,8 +33,16 @@ func (p *shown) withKey(origin string) *shown {
 	if attr(f.form, "data-passkey") != "create" || !has(f.form, "hidden") {
 		t.Error("the form is not as the script finds it")
 	}
-	f.values.Set("credential", virtualwebauthn.CreateAttestationResponse(party, virtualwebauthn.NewAuthenticator(), virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2), *o))
+	f.values.Set("credential", virtualwebauthn.CreateAttestationResponse(party, virtualwebauthn.NewAuthenticator(), newKey(), *o))
 	return f.press("Create the passkey")
+}
+
+func newKey() virtualwebauthn.Credential {
+	for {
+		if k := virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2); len(k.Key.AttestationData()) == 77 { // the library cuts leading zeros
+			return k
+		}
+	}
 }
 
 func (b *browser) naming(name string) *shown {
