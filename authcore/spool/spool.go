@@ -27,6 +27,12 @@ import (
 // MaxBytes bounds the file: about 100 000 sign-ins, which is 3 000 a second for a lease of 30 s.
 const MaxBytes = 64 << 20
 
+// What a disk that hangs may hold up: an Append for appendTime, and entries of maxBatch, which is some thousands of them.
+const (
+	appendTime = 2 * time.Second
+	maxBatch   = 4 << 20
+)
+
 // maxEntry bounds one entry: an audit entry has under 2 KiB.
 const maxEntry = 64 << 10
 
@@ -40,6 +46,8 @@ var (
 	// ErrFull: there is no room for more until the records are back.
 	ErrFull = errors.New("the spool is full")
 	// ErrInUse: another process has the file: it is being replaced by this one, or two share a folder.
+	// ErrSlow: a write takes longer than a client would wait.
+	ErrSlow  = errors.New("the disk of the spool does not keep up")
 	ErrInUse = errors.New("the spool is another process's")
 )
 
@@ -67,6 +75,8 @@ type Options struct {
 type Spool struct {
 	o    Options
 	turn sync.Mutex // of who writes: held over I/O, and guards nothing but the file's end
+
+	writers sync.WaitGroup // owned by Close
 
 	replays sync.Mutex // one at a time
 	put     int64      // up to where the entries of the file are in the records; guarded by replays
@@ -117,8 +127,11 @@ func (s *Spool) State() State {
 	return s.state
 }
 
-// Append keeps e: it is on disk when the answer is nil. Those who come while another writes are written together.
+// Append keeps e: it is on disk when the answer is nil, and may be after another one. Those who come while another writes
+// are written together.
 func (s *Spool) Append(ctx context.Context, e Entry) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, appendTime, ErrSlow)
+	defer cancel()
 	p, err := frame(e)
 	if err != nil {
 		return err
@@ -129,10 +142,14 @@ func (s *Spool) Append(ctx context.Context, e Entry) error {
 		b, leads = &batch{done: make(chan struct{})}, true
 		s.next = b
 	}
+	if len(b.bytes)+len(p) > maxBatch {
+		s.mu.Unlock()
+		return ErrSlow
+	}
 	b.bytes, b.n = append(b.bytes, p...), b.n+1
 	s.mu.Unlock()
 	if leads {
-		s.write(b)
+		s.writers.Go(func() { s.write(b) }) // two at most: one that writes, one that waits for its turn
 	}
 	select {
 	case <-b.done:
@@ -250,8 +267,9 @@ func (s *Spool) shut() error {
 	return err
 }
 
-// Close gives the file back.
+// Close gives the file back, when what is being written is.
 func (s *Spool) Close() error {
+	s.writers.Wait()
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	return s.shut()

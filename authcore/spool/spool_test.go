@@ -212,6 +212,40 @@ func TestADiskThatFails(t *testing.T) {
 	}
 }
 
+// A disk that hangs holds nobody up for longer than a client would wait, and no more than some megabytes.
+func TestADiskThatHangs(t *testing.T) {
+	s := open(t, t.TempDir(), 0)
+	add(t, s, 0)
+	s.turn.Lock() // as whoever writes has it
+	ctx, cancel := context.WithCancelCause(t.Context())
+	gone := errors.New("the client is gone")
+	cancel(gone)
+	if err := s.Append(ctx, entryOf(1)); !errors.Is(err, gone) {
+		t.Errorf("the first behind it: %v", err)
+	}
+	if err := s.Append(t.Context(), entryOf(2)); !errors.Is(err, ErrSlow) {
+		t.Errorf("another one: %v", err)
+	}
+	big := entryOf(3)
+	big.Value = bytes.Repeat([]byte{'v'}, maxEntry/2)
+	for n := 0; ; n++ {
+		if err := s.Append(ctx, big); errors.Is(err, ErrSlow) {
+			break
+		}
+		if n > maxBatch/len(big.Value) {
+			t.Fatal("what waits has no bound")
+		}
+	}
+	s.turn.Unlock()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.State(); got.Waiting < 3 || got.Broken {
+		t.Errorf("once it goes on: %+v", got)
+	}
+	add(t, s, 4)
+}
+
 func TestASpoolIsOneProcesss(t *testing.T) {
 	dir := t.TempDir()
 	one, two := open(t, dir, 0), open(t, dir, 0)
