@@ -102,7 +102,7 @@ func (p *page) contact() error { return p.contactAfter(nil) }
 
 func (p *page) contactAfter(err error) error {
 	k, failed := p.core.MyContact(p.ctx, p.actor, p.r.PathValue("id"))
-	if isDenial(failed, authcore.NotFound) {
+	if denied(failed, authcore.NotFound) {
 		return p.redirect(p.backTo("/contacts"), "contact_gone")
 	}
 	if failed != nil {

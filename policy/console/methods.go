@@ -21,6 +21,7 @@ func (s *server) methodRoutes() {
 	s.ownForms("/contacts", (*page).contacts, deeds{"remove": (*page).contactRemove})
 	s.ownForms("/contacts/add", (*page).contactNew, deeds{"add": (*page).contactAdd})
 	s.ownForms("/contacts/{id}", (*page).contact, deeds{"send": (*page).contactSend, "verify": (*page).contactVerify})
+	s.ownForms("/security/links", (*page).providerLinks, deeds{"connect": (*page).linkConnect, "disconnect": (*page).linkDisconnect})
 	s.ownForms("/security/phone", (*page).phoneLink, deeds{"send": (*page).phoneLinkSend, "disconnect": (*page).phoneLinkDisconnect})
 	s.ownForms("/security/phone/number", (*page).phoneLinkCode, deeds{"send": (*page).phoneLinkSend, "connect": (*page).phoneLinkConnect})
 	s.ownForms("/security/passkeys", (*page).passkeys, deeds{"begin": (*page).passkeyBegin, "finish": (*page).passkeyFinish, "delete": (*page).passkeyDelete})
@@ -38,7 +39,7 @@ func (s *server) ownForms(path string, show func(*page) error, do deeds) {
 			return &authcore.Denial{Reason: authcore.NotFound}
 		}
 		err := deed(p)
-		if isDenial(err, authcore.ReauthenticationRequired) {
+		if denied(err, authcore.ReauthenticationRequired) {
 			return p.redirect("/reauthenticate?"+url.Values{"next": {p.Here()}}.Encode(), "")
 		}
 		return err
@@ -62,11 +63,6 @@ func (p *page) after(err error, name string, data any) error {
 		return p.again(name, data, err)
 	}
 	return p.show(name, data)
-}
-
-func isDenial(err error, r authcore.DenialReason) bool {
-	var d *authcore.Denial
-	return errors.As(err, &d) && d.Reason == r
 }
 
 // ofCodes says in the words of these pages what Core denies of verification numbers.

@@ -76,7 +76,7 @@ func TestMethodPagesAskWhoItIs(t *testing.T) {
 	t.Parallel()
 	s := openMethods(t, func(p *policy.Policy) { p.SignIn.Phone, p.SignIn.Passkey = policy.Allow, policy.Allow })
 	pages := []string{"/security/two-step", "/security/two-step/app", "/security/two-step/recovery-codes", "/security/two-step/browsers", "/contacts",
-		"/contacts/add", "/contacts/x", "/security/phone", "/security/phone/number", "/security/passkeys", "/security/quick"}
+		"/contacts/add", "/contacts/x", "/security/links", "/security/phone", "/security/phone/number", "/security/passkeys", "/security/quick"}
 	for _, path := range pages {
 		if p := s.browser().get(path); p.at.Path != "/sign-in" || p.at.Query().Get("next") != path {
 			t.Errorf("%s leads nobody to %s", path, p.at)

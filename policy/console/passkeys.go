@@ -56,7 +56,7 @@ func (p *page) passkeyFinish() error {
 
 // notMade says what to do about a passkey that came too late or cannot be believed.
 func notMade(err error) error {
-	if isDenial(err, authcore.TicketInvalid) || isDenial(err, authcore.Invalid) {
+	if denied(err, authcore.TicketInvalid) || denied(err, authcore.Invalid) {
 		return &authcore.Denial{Reason: authcore.TicketInvalid, Detail: en("No passkey was made, or it took longer than two minutes: try again.")}
 	}
 	return err

@@ -89,14 +89,14 @@ func (p *page) phoneLinkConnect() error {
 		return p.redirect("/security/phone", "phone_again")
 	}
 	_, err := p.core.ConfirmPhoneLink(p.ctx, p.actor, ticket, p.secret("code"))
-	if isDenial(err, authcore.ReauthenticationRequired) || isDenial(err, authcore.BadCode) || isDenial(err, authcore.DenialReason(authcore.Throttled)) {
+	if denied(err, authcore.ReauthenticationRequired) || denied(err, authcore.BadCode) || denied(err, authcore.DenialReason(authcore.Throttled)) {
 		return p.phoneLinkCodeAfter(ofCodes(err)) // the ticket is still good
 	}
 	p.forget(phoneLinkCookie)
 	switch {
-	case isDenial(err, authcore.TicketInvalid):
+	case denied(err, authcore.TicketInvalid):
 		return p.redirect("/security/phone", "phone_again")
-	case isDenial(err, authcore.AlreadyLinked):
+	case denied(err, authcore.AlreadyLinked):
 		return p.phoneLinkAfter(&authcore.Denial{Reason: authcore.AlreadyLinked, Detail: en("This phone number is connected to another account.")})
 	case err != nil:
 		return p.phoneLinkAfter(err)

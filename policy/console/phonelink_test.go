@@ -127,7 +127,7 @@ func TestCookieOfThePhoneNumber(t *testing.T) {
 	if !strings.Contains(cookies, phoneLinkCookie) || strings.Contains(p.header.Get("Location"), "lk_") {
 		t.Errorf("cookies %s, location %s", cookies, p.header.Get("Location"))
 	}
-	if _, err := s.ConfirmPhoneLink(t.Context(), s.Actor(t, "account"), phoneTicket(t, cookies), codeOf(s, cell.Value)); !isDenial(err, authcore.TicketInvalid) {
+	if _, err := s.ConfirmPhoneLink(t.Context(), s.Actor(t, "account"), phoneTicket(t, cookies), codeOf(s, cell.Value)); !denied(err, authcore.TicketInvalid) {
 		t.Errorf("in another session: %v", err)
 	}
 }

@@ -87,7 +87,7 @@ func (p *page) twoStepOff() error {
 
 // unverified says what to do about contacts that are not verified: each is shown with what can be done.
 func unverified(err error) error {
-	if !isDenial(err, authcore.Invalid) {
+	if !denied(err, authcore.Invalid) {
 		return err
 	}
 	return &authcore.Denial{Reason: authcore.Invalid, Detail: en("First verify each personal e-mail address and mobile phone number below, or remove it.")}
