@@ -133,6 +133,9 @@ func (c *Core) doorSession(t *trial, d Decision) session.Door {
 	if t.a.Door == policy.CalDAV || t.a.Door == policy.CardDAV {
 		s.Share = c.print("share", c.shareKey, string(d.Member), d.Credential, t.source, t.a.Conn.Agent, fmt.Sprint(t.doors))
 	}
+	if c.told() {
+		s.Seat = session.SeatOf(c.fleet.process, s)
+	}
 	return s
 }
 

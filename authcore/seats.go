@@ -37,7 +37,7 @@ func (c *Core) sit(ctx context.Context, d session.Door) (bool, error) {
 	if err := c.beatIfLate(ctx); err != nil {
 		return false, err
 	}
-	k, mine := session.SeatsKey(d.Domain, d.Member, d.Door), session.SeatOf(c.fleet.process, d)
+	k, mine := session.SeatsKey(d.Domain, d.Member, d.Door), c.seatOf(d)
 	n, err := c.o.Ephemeral.Add(ctx, k, mine, session.SeatFor)
 	if err != nil {
 		return false, err
@@ -47,6 +47,14 @@ func (c *Core) sit(ctx context.Context, d session.Door) (bool, error) {
 		return true, nil
 	}
 	return c.findRoom(ctx, d, k, mine)
+}
+
+// seatOf is the text of a session's seat, made once for those that began here.
+func (c *Core) seatOf(d session.Door) string {
+	if d.Seat != "" {
+		return d.Seat
+	}
+	return session.SeatOf(c.fleet.process, d)
 }
 
 // sitAgain keeps a DAV session that is in use from looking idle to other nodes.

@@ -30,7 +30,7 @@ func (c *Core) tellSeat(ctx context.Context, id session.ID) {
 	if !ok {
 		return
 	}
-	k, mine := session.SeatsKey(d.Domain, d.Member, d.Door), session.SeatOf(c.fleet.process, d)
+	k, mine := session.SeatsKey(d.Domain, d.Member, d.Door), c.seatOf(d)
 	n, err := c.o.Ephemeral.Add(ctx, k, mine, session.SeatFor)
 	if err != nil {
 		c.doors.Untell(id)
@@ -96,7 +96,7 @@ func (c *Core) giveBack(ctx context.Context, d session.Door) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), beatFor)
 	defer cancel()
-	k, text := session.SeatsKey(d.Domain, d.Member, d.Door), session.SeatOf(c.fleet.process, d)
+	k, text := session.SeatsKey(d.Domain, d.Member, d.Door), c.seatOf(d)
 	if err := c.o.Ephemeral.Remove(ctx, k, text); err != nil {
 		c.fleet.owe(k, owedSeat{text, c.now().Add(session.SeatFor)})
 	}
@@ -108,7 +108,7 @@ func (c *Core) leave(ctx context.Context, d session.Door) {
 		c.giveBack(ctx, d)
 		return
 	}
-	k, text := session.SeatsKey(d.Domain, d.Member, d.Door), session.SeatOf(c.fleet.process, d)
+	k, text := session.SeatsKey(d.Domain, d.Member, d.Door), c.seatOf(d)
 	until := c.now().Add(session.SeatFor)
 	c.soon.RemoveSoon(k, text, func(err error) {
 		if err != nil {

@@ -26,6 +26,7 @@ type Door struct {
 	Epochs         member.Epochs   `json:"-"`
 	Share          string          `json:"-"`              // DAV: what makes requests one session; empty: every connection its own
 	Node           string          `json:"node,omitempty"` // of a fleet: the name of the node that has it
+	Seat           string          `json:"-"`              // of a fleet: SeatOf it, where it was made here
 	lastUsed       time.Time
 	toldAt         time.Time     // of a fleet: when its seat was told last
 	pending        chan struct{} // shared ones: closed once it is confirmed or over; nil from then on

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"latchkey/authcore/store"
 	"latchkey/authcore/store/redistest"
 	"latchkey/authcore/store/storetest"
@@ -126,6 +128,26 @@ func BenchmarkListOfMillion(b *testing.B) {
 				if err == nil && len(got) != q.Limit {
 					err = fmt.Errorf("got %d records", len(got))
 				}
+				return err
+			})
+		})
+	}
+}
+
+// BenchmarkFloor is what a command costs the client at least: go-redis' pipelines alone, from as many goroutines as serve a
+// lane, each of as many commands of a sign-in's shape (some 350 bytes, a number for an answer) as a busy node's have.
+func BenchmarkFloor(b *testing.B) {
+	for _, each := range []int{1, 24} {
+		b.Run(fmt.Sprintf("commands=%d", each), func(b *testing.B) {
+			db := mustOpen(b, Options{Mode: Standalone, Addresses: []string{redistest.Standalone(b).Addr}, AllowLossy: true, StateDir: b.TempDir()})
+			value := strings.Repeat("v", 300)
+			b.ReportMetric(float64(each), "commands/op")
+			many(b, laneWorkers, "pipelines", func(i int64) error {
+				pipe := db.router.owner(0).client.Pipeline()
+				for n := range each {
+					pipe.ZAdd(b.Context(), "{00}floor", goredis.Z{Score: float64(n), Member: value})
+				}
+				_, err := pipe.Exec(b.Context())
 				return err
 			})
 		})
