@@ -73,7 +73,7 @@ func (c *Core) addressFree(ctx context.Context, d member.DomainID, id member.ID,
 	case holder == nil:
 		return rev, nil
 	case holder.Status != member.Deleted:
-		return 0, deny(AddressTaken, n.String())
+		return 0, deny(AddressTaken, "the address "+n.String()+" is a member's already")
 	case c.now().Sub(holder.DeletedAt) < member.RestorableFor:
 		return 0, deny(AddressTaken, n.String()+" belongs to a deleted member who can still be restored")
 	case !reuse:

@@ -109,17 +109,16 @@ func outcome(e audit.Entry) audit.Outcome {
 		return audit.NoOutcome
 	case e.Reason == string(Allowed):
 		return audit.AllowedSignIn
-	case IsStep(e):
+	case e.Door == WebDoor && isStep(e.Reason):
 		return audit.NoOutcome
 	}
 	return audit.RefusedSignIn
 }
 
-// IsStep says that an entry is of a sign-in that went on: its reason is the step that came next.
-func IsStep(e audit.Entry) bool {
-	switch SignInState(e.Reason) {
+func isStep(reason string) bool {
+	switch SignInState(reason) {
 	case signin.TwoStepRequired, signin.PasswordRequired, signin.EnrolmentRequired:
-		return e.Door == WebDoor
+		return true
 	}
 	return false
 }

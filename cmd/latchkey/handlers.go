@@ -71,10 +71,14 @@ func signerOf(cfg *configs.Config) (*autoconfig.Signer, error) {
 	return &autoconfig.Signer{Chain: chain, Key: key}, nil
 }
 
-// consoleUpstreams is the health of the upstreams as administrators see it: no address, and no error's own words.
+// consoleUpstreams is the health of the upstreams; the pages show addresses and problems to operators alone.
 func (h *house) consoleUpstreams() (l []console.Upstream) {
 	for _, u := range h.snapshot().pool.Health() {
-		l = append(l, console.Upstream{Name: u.Upstream, Protocol: u.Protocol, Well: u.Well})
+		v := console.Upstream{Name: u.Upstream, Protocol: u.Protocol, Well: u.Well, Since: u.Since, Trouble: u.Problem}
+		for _, a := range u.Addresses {
+			v.Addresses = append(v.Addresses, console.UpstreamAddress{Address: a.Address, Well: a.Well, Since: a.Since, Trouble: a.Problem})
+		}
+		l = append(l, v)
 	}
 	return l
 }

@@ -26,13 +26,6 @@ type Options struct {
 	Programs func() Programs
 }
 
-// Upstream is the health of one server behind the doors.
-type Upstream struct {
-	Name, Protocol string
-	Well           bool
-	Trouble        string // why it is not; a fixed sentence
-}
-
 // server has what all pages share.
 type server struct {
 	o         Options
@@ -41,12 +34,13 @@ type server struct {
 	guard     *http.CrossOriginProtection
 	languages map[string]*language
 	assets    *assets
+	imports   chan struct{} // a place for each import that goes on
 }
 
 // Register adds the pages to a server.
 func Register(o Options) api.Register {
 	return func(k *api.Kit) {
-		s := &server{o: o, core: k.Core, kit: k, guard: http.NewCrossOriginProtection(), assets: newAssets()}
+		s := &server{o: o, core: k.Core, kit: k, guard: http.NewCrossOriginProtection(), assets: newAssets(), imports: make(chan struct{}, maxImports)}
 		s.languages = newLanguages(s.assets)
 		s.guard.SetDenyHandler(s.refusal(foreignForm))
 		k.Refuses(s.refused)

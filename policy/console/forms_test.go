@@ -184,16 +184,22 @@ func fields(doc, form *html.Node) url.Values {
 }
 
 func selected(n *html.Node) string {
-	first := ""
+	var first *html.Node
 	for o := range n.Descendants() {
-		if o.Data == "option" && (has(o, "selected") || first == "") {
-			first = value(o)
-			if has(o, "selected") {
-				return first
-			}
+		if o.Data != "option" {
+			continue
+		}
+		if has(o, "selected") {
+			return value(o)
+		}
+		if first == nil {
+			first = o
 		}
 	}
-	return first
+	if first == nil {
+		return ""
+	}
+	return value(first)
 }
 
 func buttons(doc, form *html.Node) (l []*html.Node) {

@@ -27,6 +27,9 @@ func (v *view) Menu() []entry {
 	}
 	if v.Operates() {
 		menu = append(menu, entry{Href: "/domains", Label: v.p.t("Domains"), Icon: "globe"})
+		if v.HasFleet() {
+			menu = append(menu, entry{Href: "/nodes", Label: v.p.t("Nodes"), Icon: "laptop"})
+		}
 	}
 	mark(menu, v.Path())
 	return menu
@@ -35,6 +38,9 @@ func (v *view) Menu() []entry {
 // menuDomain is the domain that the path names. Whether the reader may see it is the page's to say.
 func (v *view) menuDomain() string {
 	if d := v.p.r.PathValue("domain"); d != "" && v.Operates() {
+		return d
+	}
+	if _, d, ok := strings.Cut(v.p.r.PathValue("address"), "@"); ok && v.Operates() {
 		return d
 	}
 	return v.Domain()

@@ -1,8 +1,10 @@
 package console
 
+import "maps"
+
 // sayings are what the page after a change says, by the closed word that the cookie carries.
 func sayings() map[string]string {
-	return map[string]string{
+	l := map[string]string{
 		"saved":        "Saved.",
 		"signed_out":   "You are signed out.",
 		"session_over": "Your session is over: it lasted as long as it may, or you or an administrator ended it. Sign in again.",
@@ -47,6 +49,7 @@ func sayings() map[string]string {
 		"way_denied":            "Your administrator does not allow this way. Choose another one.",
 		"not_let_in":            "You cannot sign in with this account. If your account is suspended, ask your administrator.",
 		"somebody_else":         "That account belongs to somebody else than who is signed in.",
-		"token_deleted":         "The API token was deleted.",
 	}
+	maps.Copy(l, peopleSayings())
+	return l
 }

@@ -158,7 +158,7 @@ func toldSentences(t *testing.T) map[string]string {
 			told[anyVerb.ReplaceAllString(s, "%s")] = name
 		}
 	}
-	for _, dir := range []string{"../../authcore/*.go", "../../authcore/apppass/*.go", "../../authcore/quick/*.go", "../../authcore/password/foreign.go", "../*.go", "../api/*.go", "*.go"} {
+	for _, dir := range []string{"../../authcore/*.go", "../../authcore/apppass/*.go", "../../authcore/quick/*.go", "../../authcore/password/foreign.go", "../memberfile/*.go", "../*.go", "../api/*.go", "*.go"} {
 		for _, name := range glob(t, dir) {
 			if !strings.HasSuffix(name, "_test.go") {
 				tellers(parse(t, name), filepath.Base(name), func(e ast.Expr) { add(e, name) })
@@ -212,7 +212,7 @@ func tellers(f *ast.File, name string, add func(ast.Expr)) {
 			switch {
 			case (what == "bad" || what == "deny") && len(x.Args) > 1:
 				add(x.Args[1])
-			case (name == "foreign.go" || name == "key.go") && (what == "New" || what == "Errorf"):
+			case (name == "foreign.go" || name == "key.go" || name == "rows.go" || name == "passwdfile.go") && (what == "New" || what == "Errorf"):
 				add(x.Args[0])
 			}
 		}

@@ -30,6 +30,9 @@ func (v *view) Initial() string { return v.p.me.Member.Address()[:1] }
 // Domain is the member's own.
 func (v *view) Domain() string { return v.p.me.Domain.Name }
 
+// HasFleet says whether there are nodes to show.
+func (v *view) HasFleet() bool { return v.p.core.HasFleet() }
+
 // Administers says whether the pages of an administrator are for him, Operates those of an operator.
 func (v *view) Administers() bool {
 	return v.SignedIn() && v.p.me.Role.Rank() >= member.RoleAdministrator.Rank()
