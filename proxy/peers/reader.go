@@ -120,7 +120,10 @@ func (b *Browser) find(t testing.TB, kind, name string) (e element) {
 // Press presses a button, Follow follows a link, Choose takes a radio button or ticks a box: by its words.
 func (b *Browser) Press(t testing.TB, name string)  { t.Helper(); b.click(t, b.find(t, "button", name)) }
 func (b *Browser) Follow(t testing.TB, name string) { t.Helper(); b.click(t, b.find(t, "link", name)) }
-func (b *Browser) Choose(t testing.TB, name string) { t.Helper(); b.click(t, b.find(t, "choice", name)) }
+func (b *Browser) Choose(t testing.TB, name string) {
+	t.Helper()
+	b.click(t, b.find(t, "choice", name))
+}
 
 // PressBy presses the button with that name behind some words of the page: of the row that they stand in.
 func (b *Browser) PressBy(t testing.TB, words, name string) {
