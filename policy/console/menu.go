@@ -23,6 +23,7 @@ func (v *view) Menu() []entry {
 			{Href: "/api-tokens", Label: v.p.t("API tokens")},
 		}},
 		{Href: d + "/doors", Label: v.p.t("Doors"), Icon: "door"},
+		{Href: d + "/dns", Label: v.p.t("DNS records"), Icon: "globe"},
 		{Href: d + "/sessions", Label: v.p.t("Sessions"), Icon: "laptop"},
 	}
 	if v.Operates() {

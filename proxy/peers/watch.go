@@ -156,3 +156,9 @@ func (b *Browser) Reload(t testing.TB) {
 	t.Helper()
 	command(t, b, page.Reload, page.ReloadParams{IgnoreCache: new(true)})
 }
+
+// Cookie gives the browser one, for a page at https://localhost.
+func (b *Browser) Cookie(t testing.TB, at, name, value string) {
+	t.Helper()
+	command(t, b, network.SetCookie, network.SetCookieParams{Name: name, Value: value, URL: at, Path: "/", Secure: new(true), HTTPOnly: new(true)})
+}
