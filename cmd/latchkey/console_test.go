@@ -157,8 +157,6 @@ func (w *walk) code(to, before string) string {
 	}
 }
 
-var sixDigits = regexp.MustCompile(`\b\d{6}\b`)
-
 func (w *walk) lastCode(to string) string {
 	w.t.Helper()
 	r, err := http.Get(w.d.Ops + "/demo/outbox?format=json&to=" + url.QueryEscape(to))

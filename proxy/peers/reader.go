@@ -125,6 +125,21 @@ func (b *Browser) Choose(t testing.TB, name string) {
 	b.click(t, b.find(t, "choice", name))
 }
 
+// Unfold presses the button whose words begin so: of a row that says its state too.
+func (b *Browser) Unfold(t testing.TB, begins string) {
+	t.Helper()
+	var found element
+	b.until(t, "button that begins with "+begins, func(l []element) bool {
+		for _, found = range l {
+			if slices.Contains(roles["button"], found.role) && strings.HasPrefix(found.name, begins) {
+				return true
+			}
+		}
+		return false
+	})
+	b.click(t, found)
+}
+
 // PressBy presses the button with that name behind some words of the page: of the row that they stand in.
 func (b *Browser) PressBy(t testing.TB, words, name string) {
 	t.Helper()
