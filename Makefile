@@ -7,7 +7,7 @@ BUDGET   ?= 25m
 export GOTOOLCHAIN ?= local
 build demo: export CGO_ENABLED = 0
 
-.PHONY: help deps build check sizes imports mutations mutate test race fuzz peers bench drills soak demo
+.PHONY: help deps build check sizes imports mutations mutate test race fuzz peers bench drills soak pictures demo
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -57,6 +57,9 @@ fuzz: ## every fuzz target for FUZZTIME
 
 bench: ## Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+pictures: deps ## the pictures of the console in docs/pictures, taken anew
+	LATCHKEY_PICTURES=$(CURDIR)/docs/pictures $(GO) test -count=1 -run '^TestPeersConsole' ./cmd/latchkey
 
 demo: build ## everything in one process on loopback
 	./bin/latchkey demo

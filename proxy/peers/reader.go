@@ -17,6 +17,7 @@ import (
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // Here a person reads and uses the page, as a screen reader tells it: by roles and names out of the accessibility tree,
@@ -108,13 +109,18 @@ func (b *Browser) find(t testing.TB, kind, name string) (e element) {
 	t.Helper()
 	b.until(t, kind+" "+name, func(l []element) bool {
 		for _, e = range l {
-			if slices.Contains(roles[kind], e.role) && e.name == name && e.properties["disabled"] != "true" {
+			if slices.Contains(roles[kind], e.role) && called(kind, e.name, name) && e.properties["disabled"] != "true" {
 				return true
 			}
 		}
 		return false
 	})
 	return e
+}
+
+// called says that somebody means an element by these words: a choice may have its explanation behind them.
+func called(kind, name, words string) bool {
+	return name == words || kind == "choice" && strings.HasPrefix(name, words+" ")
 }
 
 // Press presses a button, Follow follows a link, Choose takes a radio button or ticks a box: by its words.
@@ -184,17 +190,22 @@ func (b *Browser) Fill(t testing.TB, label, text string) {
 	command(t, b, input.InsertText, input.InsertTextParams{Text: text})
 }
 
-// Select takes an option of the list that has that label, by typing its words.
+// most bounds how many options a list is looked through for.
+const most = 64
+
+// Select takes an option of the list that has that label, by the arrow keys.
 func (b *Browser) Select(t testing.TB, label, option string) {
 	t.Helper()
 	e := b.find(t, "field", label)
 	command(t, b, dom.Focus, dom.FocusParams{BackendNodeID: e.node})
-	if err := chromedp.Do(b.ctx, chromedp.KeyEvent(option)); err != nil {
-		t.Fatal(err)
+	b.Key(t, kb.Home)
+	for range most {
+		if b.find(t, "field", label).value == option {
+			return
+		}
+		b.Key(t, kb.ArrowDown)
 	}
-	b.until(t, fmt.Sprintf("list %q with %q", label, option), func(l []element) bool {
-		return slices.ContainsFunc(l, func(e element) bool { return e.name == label && e.value == option })
-	})
+	t.Fatalf("chromium: the list %q has no %q", label, option)
 }
 
 // Key presses a key, like "\t", "\r" or " ".
