@@ -5,7 +5,6 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"slices"
-	"strings"
 	"testing"
 
 	"latchkey/authcore"
@@ -103,16 +102,6 @@ func (p *shown) path(want string) *shown {
 		p.b.s.t.Fatalf("at %s, want %s\n%s", p.at, want, p.text())
 	}
 	return p
-}
-
-// hasButton says whether the page has a button with these words.
-func (p *shown) hasButton(name string) bool {
-	for n := range p.doc.Descendants() {
-		if n.Data == "button" && label(n) == name || n.Data == "a" && strings.Contains(attr(n, "class"), "button") && words(n) == name {
-			return true
-		}
-	}
-	return false
 }
 
 func mustParse(s string) *url.URL {
