@@ -71,17 +71,13 @@ var rules = []rule{
 	{pattern: "configs", may: []string{"policy", "authcore/secret"}, why: "the file says what shall be; cmd builds it"},
 	{pattern: "policy/autoconfig", may: []string{"policy", "authcore/secret"}, why: "says where the doors are, to whoever asks"},
 	{
-		pattern: "policy/console", may: []string{"policy", "policy/api", "policy/autoconfig", "authcore", "authcore/*"},
+		pattern: "policy/console", may: []string{"policy/memberfile", "policy", "policy/api", "policy/autoconfig", "authcore", "authcore/*"},
 		why:   "pages over the same operations as the API, and in its server",
 		tests: []string{"policy/*"},
 	},
 	{
 		pattern: "policy/memberfile", may: []string{"authcore", "authcore/member", "authcore/secret"},
 		why: "reads what the command and the pages import, and makes nobody itself",
-	},
-	{
-		pattern: "policy/console", may: []string{"policy", "policy/api", "policy/memberfile", "authcore", "authcore/*"},
-		why: "the pages know no connection either, nor the API's own endpoints",
 	},
 	{
 		pattern: "policy/*", may: []string{"policy", "policy/api", "authcore", "authcore/*"},
