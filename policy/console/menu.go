@@ -74,7 +74,7 @@ func (e entry) leadsTo(path string) bool {
 	return path == e.Href || strings.HasPrefix(path, e.Href+"/") || e.Icon == "people" && strings.HasPrefix(path, "/members/")
 }
 
-// Opened says whether the group is open: the page is in it, or it is the only one to have it open from the start.
+// Opened says whether the group is open: the page is in it.
 func (e entry) Opened() bool {
 	for _, i := range e.Items {
 		if i.Current {
