@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"latchkey/authcore/audit"
 )
 
 // words are what a pattern's first group finds, in order, each once.
@@ -45,6 +47,13 @@ func TestAuditWords(t *testing.T) {
 	actions := words(list, strings.Replace(declaration, "%s", "[A-Z][A-Za-z]+", 1))
 	if len(actions) < 30 || !slices.Equal(actions, documented) {
 		t.Errorf("actions\n%v\ndocumented\n%v", actions, documented)
+	}
+	var listed []string
+	for _, a := range audit.Actions() {
+		listed = append(listed, string(a))
+	}
+	if slices.Sort(listed); !slices.Equal(listed, actions) {
+		t.Errorf("audit.Actions lists\n%v\nand there are\n%v", listed, actions)
 	}
 	code := source(t, "authcore") + source(t, "policy") + source(t, "cmd")
 	for _, name := range words(list, `(?m)^\t([A-Z][A-Za-z]+) +(?:Action +)?= "`) {

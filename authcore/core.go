@@ -196,6 +196,9 @@ func (c *Core) Run(ctx context.Context) error {
 // Cutoff is the instant from which domains are born with app passwords required.
 func (c *Core) Cutoff() time.Time { return c.o.Cutoff }
 
+// Now is the time by which Core decides.
+func (c *Core) Now() time.Time { return c.now() }
+
 // Keys tells of the server keys what may be told.
 func (c *Core) Keys() []secret.KeyInfo { return c.o.Keys.List(c.now()) }
 

@@ -109,16 +109,17 @@ func outcome(e audit.Entry) audit.Outcome {
 		return audit.NoOutcome
 	case e.Reason == string(Allowed):
 		return audit.AllowedSignIn
-	case e.Door == WebDoor && isStep(e.Reason):
+	case IsStep(e):
 		return audit.NoOutcome
 	}
 	return audit.RefusedSignIn
 }
 
-func isStep(reason string) bool {
-	switch SignInState(reason) {
+// IsStep says that an entry is of a sign-in that went on: its reason is the step that came next.
+func IsStep(e audit.Entry) bool {
+	switch SignInState(e.Reason) {
 	case signin.TwoStepRequired, signin.PasswordRequired, signin.EnrolmentRequired:
-		return true
+		return e.Door == WebDoor
 	}
 	return false
 }

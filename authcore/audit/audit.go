@@ -80,6 +80,17 @@ const (
 	MessageGiveUp     Action = "message_give_up" // reason: its kind, detail: the channel
 )
 
+// Actions lists the set, in the order above.
+func Actions() []Action {
+	return []Action{
+		SignIn, SignOut, SignOutEverywhere, Reauthenticate, PasswordChange, PasswordReset, AppPasswordCreate, AppPasswordDelete,
+		AppPasswordOption, SessionEnd, MemberCreate, MemberUpdate, MemberDelete, MemberRestore, MemberSuspend, MemberLift, DomainCreate,
+		DomainUpdate, PolicyUpdate, OperatorGrant, OperatorReset, TokenCreate, TokenDelete, TwoStepOn, TwoStepOff, TwoStepMethod, CodeSend,
+		ContactChange, LinkCreate, LinkDelete, QuickRegister, QuickDelete, WaysDeny, PasswordForgotten, AddressForgotten, BrowserTrust,
+		KeysRotate, RollbackAccept, MessageGiveUp,
+	}
+}
+
 // Keep is how long entries stay, unless the configuration says otherwise (Kept).
 const Keep = 180 * 24 * time.Hour
 

@@ -49,6 +49,7 @@ func sayings() map[string]string {
 		"way_denied":            "Your administrator does not allow this way. Choose another one.",
 		"not_let_in":            "You cannot sign in with this account. If your account is suspended, ask your administrator.",
 		"somebody_else":         "That account belongs to somebody else than who is signed in.",
+		"token_deleted":         "The API token was deleted.",
 	}
 	maps.Copy(l, peopleSayings())
 	return l
