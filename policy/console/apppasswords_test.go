@@ -230,11 +230,13 @@ func TestConsoleAppPasswordAsksWhoOneIs(t *testing.T) {
 	b.get("/security/app-passwords").is(200, "Create new password").follow("Create new password").leads("/reauthenticate", "/security/app-passwords/new")
 	p := f.press("Create password")
 	p.leads("/reauthenticate", "/security/app-passwords/new?")
-	again := s.signedIn("account").get(p.at.Query().Get("next")).is(200).having("Create password")
+	again := p.having("Confirm").fill("Password", s.People["account"].Account.Reveal()).press("Confirm").is(200, "Create new password").having("Create password")
 	if again.values.Get("name") != "Küche" || strings.Join(again.values["doors"], " ") != "imap pop3 caldav carddav" {
 		t.Errorf("the form after it: %v", again.values)
 	}
 	b.get("/security/app-passwords").is(200, "0 of 5 used")
+	again.press("Create password").is(200, "field of Küche.")
+	b.get("/security/app-passwords").is(200, "1 of 5 used", "IMAP, POP3, CalDAV, CardDAV")
 }
 
 func TestConsoleAppPasswordsAreOnesOwn(t *testing.T) {

@@ -13,14 +13,16 @@ func (s *server) passwordRoutes() {
 
 // passwordPage is the form of a new account password.
 type passwordPage struct {
+	Address  string // for password managers
 	Standing authcore.AccountPassword
+	Rules    []shownRule
 	Apps     int
 	Delete   bool // all app passwords too, as it was ticked
 }
 
 func (p *page) passwordForm() (passwordPage, error) {
 	standing, err := p.core.MyAccountPassword(p.ctx, p.actor)
-	return passwordPage{Standing: standing, Apps: p.me.AppPasswords, Delete: p.form("delete_apps") == "on"}, err
+	return passwordPage{Address: p.actor.Address, Standing: standing, Rules: p.rulesOf(p.me.Policy.Password), Apps: p.me.AppPasswords, Delete: p.form("delete_apps") == "on"}, err
 }
 
 func (p *page) password() error {
@@ -32,7 +34,11 @@ func (p *page) password() error {
 }
 
 func (p *page) passwordChanged() error {
-	r, err := p.core.ChangePassword(p.ctx, p.actor, p.secret("current"), p.secret("new_password"), p.form("delete_apps") == "on")
+	typed, err := p.typedTwice(way{Address: p.actor.Address, Rules: &p.me.Policy.Password})
+	if err != nil {
+		return p.passwordAgain(err)
+	}
+	r, err := p.core.ChangePassword(p.ctx, p.actor, p.secret("current"), typed, p.form("delete_apps") == "on")
 	if err != nil {
 		return p.passwordAgain(err)
 	}

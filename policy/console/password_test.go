@@ -8,11 +8,12 @@ func TestConsoleAccountPassword(t *testing.T) {
 	b, elsewhere := s.signedIn("opted-in"), s.signedIn("opted-in")
 	current, next := s.People["opted-in"].Account.Reveal(), "Tangerine-42-window"
 	form := func() *filling {
-		return b.get("/security").follow("Change password").having("Change password").fill("Current password", current).fill("New password", next)
+		return b.get("/security").follow("Change password").having("Change password").fill("Current password", current).fill("New password", next).fill("New password once more", next)
 	}
 	form().fill("Current password", "not-it-at-all-1").press("Change password").is(422, "Your password was not changed.", "This is not your current password.")
-	p := form().fill("New password", "a").press("Change password").is(422, "It is too short.", "It needs a number.")
-	for _, field := range []string{"current", "new_password"} {
+	p := form().fill("New password", "a").fill("New password once more", "a").press("Change password").is(422, "At least 8 characters", "An English letter", "It is too short.", "It needs a number.")
+	form().fill("New password once more", "Tangerine-43-window").press("Change password").is(422, "The two passwords differ.")
+	for _, field := range []string{"current", "new_password", "again"} {
 		if got := p.having("Change password").values.Get(field); got != "" {
 			t.Errorf("the page shows what was typed into %s", field)
 		}
