@@ -128,7 +128,7 @@ func (p *page) providerRefused(w way, problem string) error {
 func (p *page) providerDenied(w way, err error) error {
 	for reason, said := range map[authcore.DenialReason]string{
 		authcore.TicketInvalid: "begin_again", authcore.ProviderRefused: "provider_failed", authcore.NotLinked: "not_linked",
-		authcore.WayDenied: "way_denied", authcore.AlreadyLinked: "already_linked", authcore.LimitReached: "limit_reached",
+		authcore.WayDenied: "way_denied", authcore.AlreadyLinked: "already_linked",
 		authcore.DenialReason(authcore.BadCredentials): "not_let_in", authcore.Forbidden: "somebody_else",
 	} {
 		if denied(err, reason) {
