@@ -99,5 +99,5 @@ func (p *page) liveSessionEnded() error {
 			back.Set(name, v)
 		}
 	}
-	return p.redirect((&url.URL{Path: domainPath(p.r.PathValue("domain"), "sessions"), RawQuery: back.Encode()}).String(), "session_ended")
+	return p.redirect((&url.URL{Path: domainPath(p.r.PathValue("domain"), "sessions"), RawQuery: back.Encode()}).String(), "door_session_ended")
 }

@@ -217,7 +217,7 @@ func peopleSayings() map[string]string {
 		"change_asked":          "The member sets a new password at the next sign-in.",
 		"two_step_reset":        "The 2-step verification is reset.",
 		"thing_deleted":         "Deleted.",
-		"session_ended":         "The session is ended.",
+		"door_session_ended":    "The session is ended.",
 
 		"door_closed":     "The door is closed. Whoever was connected there is signed out.",
 		"door_opened":     "The door is open.",

@@ -233,5 +233,5 @@ func (p *page) personSessionEnded() error {
 	if err := p.core.EndSession(p.ctx, p.actor, address, session.ID(p.r.PathValue("id"))); err != nil {
 		return p.personAgain(err)
 	}
-	return p.redirect(memberPath(address), "session_ended")
+	return p.redirect(memberPath(address), "door_session_ended")
 }
