@@ -206,7 +206,7 @@ func (c *Core) newWeb(id member.ID, e member.Epochs, client Client) session.Web 
 // confirmed asks that the actor proved himself within ten minutes. An API token and a command cannot: the first is
 // refused, the second runs as the operator on the server.
 func (c *Core) confirmed(a Actor) error {
-	if a.isToken() {
+	if a.IsToken() {
 		return deny(ScopeMissing, "")
 	}
 	if a.command || a.web != nil && a.web.Confirmed(c.now()) {

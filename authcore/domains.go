@@ -212,7 +212,7 @@ func (c *Core) UpdateDomain(ctx context.Context, a Actor, name string, ch Domain
 		return DomainView{}, err
 	}
 	if (ch.Closed != nil || ch.CreatedAt != nil || ch.Upstreams != nil) && !a.may(changeTenant, "", "", "") {
-		if a.isToken() {
+		if a.IsToken() {
 			return DomainView{}, a.refusal(changeTenant, "", "", "")
 		}
 		return DomainView{}, deny(Forbidden, "closing a domain, its date of creation and its upstreams are the operator's")

@@ -16,7 +16,7 @@ import (
 // inbox is what the actor may read of his own. API tokens see no codes: a code is for a person.
 func (c *Core) inbox(a Actor) notify.Inbox {
 	in := notify.Inbox{Records: c.o.Records}
-	if a.web != nil && !a.isToken() {
+	if a.web != nil && !a.IsToken() {
 		in.Keys, in.Since = c.o.Keys, a.web.CreatedAt
 	}
 	return in

@@ -87,7 +87,7 @@ func (c *Core) takeMember(ctx context.Context, a Actor, domain string, n *NewMem
 	if n.Role == "" {
 		n.Role = member.RoleMember
 	}
-	if !a.command && (!n.Password.Empty() || n.TwoStep) || a.isToken() && !n.PasswordHash.Empty() {
+	if !a.command && (!n.Password.Empty() || n.TwoStep) || a.IsToken() && !n.PasswordHash.Empty() {
 		return nil, member.Member{}, nil, deny(Forbidden, "")
 	}
 	m := member.Member{ID: member.NewID(), Name: strings.TrimSpace(n.Name), Role: n.Role, Status: member.Active, CreatedAt: c.now().UTC().Truncate(time.Second),

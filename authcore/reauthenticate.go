@@ -19,7 +19,7 @@ import (
 
 // mayConfirm says whether the actor's session is one that can be confirmed: an API token is none.
 func (c *Core) mayConfirm(a Actor) error {
-	if a.web == nil || a.isToken() {
+	if a.web == nil || a.IsToken() {
 		return a.refusal(ownSecurity, a.Domain, a.Member, a.Role)
 	}
 	return nil

@@ -53,7 +53,7 @@ func (a Actor) entitled(op operation, domain member.DomainID, who member.ID, tar
 // for, and never for the security of the account that it acts for, or whoever finds it would own the account. One for
 // some domains changes no operator who lives in them, or whoever finds it would own the others too.
 func (a Actor) scoped(op operation, domain member.DomainID, who member.ID, target member.Role) bool {
-	if !a.isToken() {
+	if !a.IsToken() {
 		return true
 	}
 	switch op {
@@ -71,8 +71,8 @@ func (a Actor) scoped(op operation, domain member.DomainID, who member.ID, targe
 	}
 }
 
-// isToken says that the actor showed an API token.
-func (a Actor) isToken() bool { return a.web != nil && a.web.IsToken() }
+// IsToken says that the actor showed an API token, and no session.
+func (a Actor) IsToken() bool { return a.web != nil && a.web.IsToken() }
 
 // is says that the actor is that member.
 func (a Actor) is(domain member.DomainID, who member.ID) bool {
@@ -81,7 +81,7 @@ func (a Actor) is(domain member.DomainID, who member.ID) bool {
 
 // refusal is what an actor is told who may not do op: that he may not, or that what he showed is not good for it.
 func (a Actor) refusal(op operation, domain member.DomainID, who member.ID, target member.Role) error {
-	if a.isToken() && a.entitled(op, domain, who, target) {
+	if a.IsToken() && a.entitled(op, domain, who, target) {
 		return deny(ScopeMissing, "")
 	}
 	return deny(Forbidden, "")

@@ -98,7 +98,7 @@ func (c *Core) ChangePassword(ctx context.Context, a Actor, current, next secret
 
 // SignOut ends the actor's own session.
 func (c *Core) SignOut(ctx context.Context, a Actor) error {
-	if a.web == nil || a.isToken() {
+	if a.web == nil || a.IsToken() {
 		return a.refusal(ownSecurity, a.Domain, a.Member, a.Role)
 	}
 	entry := audit.Entry{Time: c.now(), Action: audit.SignOut, Actor: a.Address, Target: a.Address, MemberID: string(a.Member), Door: WebDoor,
@@ -114,7 +114,7 @@ func (c *Core) SignOut(ctx context.Context, a Actor) error {
 // entry is what an actor did to a target.
 func (c *Core) entry(a Actor, t target, action audit.Action) audit.Entry {
 	e := audit.Entry{Time: c.now(), Action: action, Actor: a.Address, From: a.From(), Agent: a.Agent, Session: string(a.Session), Door: WebDoor}
-	if a.isToken() {
+	if a.IsToken() {
 		e.Kind, e.Credential, e.Name = tokenKind, string(a.Session), a.web.Name
 	}
 	if t.person.Member != nil {

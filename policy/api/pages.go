@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"latchkey/authcore"
@@ -23,6 +25,9 @@ func (k *Kit) Upload(pattern string, most int64, h http.Handler) {
 	k.uploads[pattern] = most
 	k.Handle(pattern, true, h)
 }
+
+// Pages lists the patterns of the pages, in no order.
+func (k *Kit) Pages() []string { return slices.Collect(maps.Keys(k.long)) }
 
 // Streams says that an answer is sent piece by piece: from here on a client that takes nothing any more is told to whoever
 // writes.

@@ -85,6 +85,9 @@ func (p *page) identify() error {
 	if err != nil {
 		return err
 	}
+	if a.IsToken() { // it is for programs, over the API
+		return &authcore.Denial{Reason: authcore.NotSignedIn}
+	}
 	if over := p.kit.SignedInAs(p.ctx, a); over != nil {
 		return over
 	}

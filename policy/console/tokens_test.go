@@ -65,6 +65,15 @@ func TestAPITokenOpensNoPage(t *testing.T) {
 	if a.StatusCode != http.StatusSeeOther {
 		t.Errorf("status %d", a.StatusCode)
 	}
+	b := s.holding(secret.New(token))
+	for _, path := range []string{"/api-tokens", "/security", "/domains/old.example/members", "/domains/old.example/audit"} {
+		if at := b.get(path).at; at.Path != "/sign-in" {
+			t.Errorf("in the cookie it leads from %s to %s", path, at)
+		}
+	}
+	if _, err := s.Session(t.Context(), secret.New(token), authtest.Client()); err != nil {
+		t.Errorf("the token itself: %v", err)
+	}
 }
 
 func TestAPITokenMistakes(t *testing.T) {
