@@ -3,9 +3,11 @@
 package authtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
+	"path"
 	"regexp"
 	"slices"
 	"testing"
@@ -42,7 +44,7 @@ type nowhere struct{}
 func (nowhere) Send(context.Context, notify.Outgoing) error { return errors.New("kept for the test") }
 
 // Sent answers what waits in a domain's outbox for an address, the oldest first.
-func (c *Core) Sent(t testing.TB, domain, to string) (l []notify.Outgoing) {
+func (c *Core) Sent(t testing.TB, domain, to string) []notify.Outgoing {
 	t.Helper()
 	d, err := c.Domain(t.Context(), Operator(), domain)
 	if err != nil {
@@ -52,8 +54,16 @@ func (c *Core) Sent(t testing.TB, domain, to string) (l []notify.Outgoing) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Their names are to the millisecond, which two codes of a test may share.
-	slices.SortStableFunc(all, func(a, b notify.Outgoing) int { return a.Time.Compare(b.Time) })
+	// A clock that a test holds gives two messages one time: they came in the order of their revisions.
+	recs, err := c.Records.List(t.Context(), member.Partition(d.Domain.ID), store.Query{Prefix: notify.OutboxPrefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	came := map[string]int64{}
+	for _, r := range recs {
+		came[path.Base(r.Name)] = r.Revision
+	}
+	slices.SortFunc(all, func(a, b notify.Outgoing) int { return cmp.Compare(came[a.ID], came[b.ID]) })
 	return slices.DeleteFunc(all, func(o notify.Outgoing) bool { return o.To != to })
 }
 

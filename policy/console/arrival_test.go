@@ -93,8 +93,7 @@ func (s *stage) gate(*testing.T) string { return "/test/gate?a=1&b=%2F" }
 // gated adds a page for tests that needs a session and shows the rank of who asks.
 func gated(o Options) api.Register {
 	return func(k *api.Kit) {
-		s := &server{o: o, core: k.Core, kit: k, guard: http.NewCrossOriginProtection(), assets: newAssets()}
-		s.languages = newLanguages(s.assets)
+		s := newServer(o, k, shared())
 		s.signedIn("GET /test/gate", func(p *page) error { return p.show("failure.html", "signed in as "+p.actor.Address) })
 		s.signedIn("POST /test/gate", func(p *page) error { return p.redirect("/language", "saved") })
 		s.signedIn("GET /test/fresh", func(*page) error { return &authcore.Denial{Reason: authcore.ReauthenticationRequired} })

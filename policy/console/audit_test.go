@@ -197,7 +197,7 @@ func TestPictureSaysWhatIsMissing(t *testing.T) {
 func (s *stage) drawnPicture(v picturePage) string {
 	s.t.Helper()
 	var b strings.Builder
-	l := newLanguages(newAssets())["en"]
+	l := shared().languages["en"]
 	if err := l.pages["picture.html"].ExecuteTemplate(&b, "main", &view{p: &page{lang: l}, Data: v}); err != nil {
 		s.t.Fatal(err)
 	}

@@ -28,37 +28,51 @@ type Options struct {
 
 // server has what all pages share.
 type server struct {
-	o         Options
-	core      *authcore.Core
-	kit       *api.Kit
-	guard     *http.CrossOriginProtection
-	languages map[string]*language
-	assets    *assets
-	imports   chan struct{} // a place for each import that goes on
+	texts
+	o       Options
+	core    *authcore.Core
+	kit     *api.Kit
+	guard   *http.CrossOriginProtection
+	imports chan struct{} // a place for each import that goes on
 }
 
 // Register adds the pages to a server.
 func Register(o Options) api.Register {
-	return func(k *api.Kit) {
-		s := &server{o: o, core: k.Core, kit: k, guard: http.NewCrossOriginProtection(), assets: newAssets(), imports: make(chan struct{}, maxImports)}
-		s.languages = newLanguages(s.assets)
-		s.guard.SetDenyHandler(s.refusal(foreignForm))
-		k.Refuses(s.refused)
-		s.assetRoutes()
-		s.frontRoutes()
-		s.languageRoutes()
-		s.wellKnownRoutes()
-		s.signInRoutes()
-		s.forgottenRoutes()
-		s.reauthenticationRoutes()
-		s.securityRoutes()
-		s.methodRoutes()
-		s.ruleRoutes()
-		s.auditRoutes()
-		s.peopleRoutes()
-		s.serviceRoutes()
-		s.programRoutes()
-	}
+	return func(k *api.Kit) { newServer(o, k, newTexts()).routes() }
+}
+
+// texts are what all servers say alike, read once: the languages with their pages, and the files beside these.
+type texts struct {
+	languages map[string]*language
+	assets    *assets
+}
+
+func newTexts() texts {
+	a := newAssets()
+	return texts{languages: newLanguages(a), assets: a}
+}
+
+func newServer(o Options, k *api.Kit, t texts) *server {
+	return &server{o: o, core: k.Core, kit: k, guard: http.NewCrossOriginProtection(), texts: t, imports: make(chan struct{}, maxImports)}
+}
+
+func (s *server) routes() {
+	s.guard.SetDenyHandler(s.refusal(foreignForm))
+	s.kit.Refuses(s.refused)
+	s.assetRoutes()
+	s.frontRoutes()
+	s.languageRoutes()
+	s.wellKnownRoutes()
+	s.signInRoutes()
+	s.forgottenRoutes()
+	s.reauthenticationRoutes()
+	s.securityRoutes()
+	s.methodRoutes()
+	s.ruleRoutes()
+	s.auditRoutes()
+	s.peopleRoutes()
+	s.serviceRoutes()
+	s.programRoutes()
 }
 
 // open adds a page for anybody.

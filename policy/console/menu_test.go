@@ -11,7 +11,7 @@ import (
 
 // viewOf is the view of a page at a path, for somebody of old.example.
 func viewOf(role member.Role, path, domain string) *view {
-	l := newLanguages(newAssets())["en"]
+	l := shared().languages["en"]
 	r := httptest.NewRequest("GET", path, nil)
 	r.SetPathValue("domain", domain)
 	me := &authcore.Profile{Role: role, Domain: &member.Domain{Name: "old.example"}, Member: &member.Member{Addresses: []string{"a@old.example"}}}

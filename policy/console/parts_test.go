@@ -13,7 +13,7 @@ import (
 // drawn is what a template makes of a view.
 func drawn(t *testing.T, text string, v *view) string {
 	t.Helper()
-	l := newLanguages(newAssets())["en"]
+	l := shared().languages["en"]
 	tmpl := template.Must(template.Must(l.pages["confirm.html"].Clone()).New("drawn").Parse(text))
 	var b bytes.Buffer
 	if err := tmpl.ExecuteTemplate(&b, "drawn", v); err != nil {

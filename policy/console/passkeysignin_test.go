@@ -16,7 +16,7 @@ func TestSignInWithPasskey(t *testing.T) {
 	s := open(t, Options{}, nil)
 	s.rule(func(p *policy.Policy) { p.SignIn.Passkey = policy.Allow })
 	rp := virtualwebauthn.RelyingParty{ID: "localhost", Name: "Latchkey", Origin: authtest.Origin}
-	auth, cred := virtualwebauthn.NewAuthenticator(), virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)
+	auth, cred := virtualwebauthn.NewAuthenticator(), newKey()
 	a := s.Actor(t, "account")
 	began, err := s.BeginPasskey(t.Context(), a)
 	if err != nil {

@@ -247,7 +247,7 @@ func TestAccountSecurityShowsWhomItLocksOut(t *testing.T) {
 // Who keeps his password and loses another way is named with that way.
 func TestAccountSecurityShowsWhoLosesAWay(t *testing.T) {
 	t.Parallel()
-	p := &page{lang: newLanguages(newAssets())["en"]}
+	p := &page{lang: shared().languages["en"]}
 	l := p.ending(authcore.Preview{Members: 7, Ending: 2,
 		EndingList: []authcore.PreviewEnding{{Address: "a@" + sample.Old, Ways: []string{policy.WayPhone, policy.WayPasskey}}}})
 	if l.Title != "2 of 7 members would lose a way to sign in" || len(l.Members) != 1 || l.Members[0].Note != "Login with phone number, Passkeys" {

@@ -47,6 +47,14 @@ func (c *clock) pass(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
+// shared are the texts of all stages: reading them takes longer than most tests.
+var shared = sync.OnceValue(newTexts)
+
+// pages is Register with the texts that are read already.
+func pages(o Options) api.Register {
+	return func(k *api.Kit) { newServer(o, k, shared()).routes() }
+}
+
 func open(t testing.TB, o Options, change func(*authcore.Options)) *stage {
 	t.Helper()
 	return openAt(t, o, change, api.Rates{PerMember: -1, PerSource: -1})
@@ -61,7 +69,7 @@ func openAt(t testing.TB, o Options, change func(*authcore.Options), rates api.R
 			change(co)
 		}
 	})
-	at := httptest.NewTLSServer(api.New(api.Options{Core: s.Core.Core, Rates: rates}, Register(o), gated(o)))
+	at := httptest.NewTLSServer(api.New(api.Options{Core: s.Core.Core, Rates: rates}, pages(o), gated(o)))
 	t.Cleanup(at.Close)
 	s.url, s.http = at.URL, at.Client()
 	return s

@@ -10,7 +10,7 @@ import (
 
 func TestWhatCoreTellsIsToldInTheReadersLanguage(t *testing.T) {
 	t.Parallel()
-	l := newLanguages(newAssets())
+	l := shared().languages
 	for _, tc := range []struct{ name, code, told, want string }{
 		{"as it is", "ja", "must lie in the future", "未来の日時を指定してください。"},
 		{"without its full stop", "ja", "Temporarily unavailable: try again later.", "一時的に利用できません。しばらくしてからもう一度お試しください。"},
@@ -34,7 +34,7 @@ func TestWhatCoreTellsIsToldInTheReadersLanguage(t *testing.T) {
 
 func TestEveryRuleOfPasswordsHasItsSentence(t *testing.T) {
 	t.Parallel()
-	l := newLanguages(newAssets())["ja"]
+	l := shared().languages["ja"]
 	for _, r := range policy.Rules() {
 		if got := l.mistake(policy.Mistake{Field: "new_password", Reason: string(r)}); got == string(r) || got == finished(string(r)) {
 			t.Errorf("rule %s is told as %q", r, got)
@@ -45,7 +45,7 @@ func TestEveryRuleOfPasswordsHasItsSentence(t *testing.T) {
 // A limit says that it is reached, and then what to do.
 func TestALimitSaysWhatItIs(t *testing.T) {
 	t.Parallel()
-	l := newLanguages(newAssets())["en"]
+	l := shared().languages["en"]
 	p := &api.Problem{Reason: string(authcore.AppPasswordLimit), Detail: "delete one that is not used any more"}
 	if got, want := l.sentence(p), "You have as many app passwords as you may. Delete one that is not used any more."; got != want {
 		t.Errorf("%q, want %q", got, want)

@@ -69,7 +69,7 @@ func TestAssets(t *testing.T) {
 	s := open(t, site(Site{HSTS: 24 * time.Hour}), nil)
 	p := s.signedIn("account").get("/language").is(200)
 	sum := len(p.body)
-	for name, at := range newAssets().paths {
+	for name, at := range shared().assets.paths {
 		if !strings.Contains(p.body, at) {
 			t.Errorf("the page does not link to %s", name)
 		}
@@ -80,10 +80,10 @@ func TestAssets(t *testing.T) {
 		sum += len(a.body)
 	}
 	const css, script = 25 << 10, 250
-	if n := len(newAssets().files[newAssets().paths["console.css"]]); n > css {
+	if n := len(shared().assets.files[shared().assets.paths["console.css"]]); n > css {
 		t.Errorf("console.css has %d bytes, more than %d", n, css)
 	}
-	if n := strings.Count(string(newAssets().files[newAssets().paths["console.js"]]), "\n"); n > script {
+	if n := strings.Count(string(shared().assets.files[shared().assets.paths["console.js"]]), "\n"); n > script {
 		t.Errorf("console.js has %d lines, more than %d", n, script)
 	}
 	if sum > 60<<10 {
