@@ -14,7 +14,8 @@ import (
 func drawn(t *testing.T, text string, v *view) string {
 	t.Helper()
 	l := shared().languages["en"]
-	tmpl := template.Must(template.Must(l.pages["confirm.html"].Clone()).New("drawn").Parse(text))
+	tmpl := template.Must(template.New("").Funcs(l.functions(shared().assets)).ParseFS(files, "templates/parts.html"))
+	template.Must(tmpl.New("drawn").Parse(text))
 	var b bytes.Buffer
 	if err := tmpl.ExecuteTemplate(&b, "drawn", v); err != nil {
 		t.Fatal(err)
