@@ -24,6 +24,7 @@ func (p *page) mistakes(err error) *failure {
 		return nil
 	}
 	problem := api.Explain(p.ctx, err)
+	p.retryAfter(problem)
 	f := &failure{status: problem.Status, Sentence: p.lang.sentence(problem), Fields: map[string]string{}}
 	for _, m := range d.Mistakes {
 		f.Fields[m.Field] = strings.TrimSpace(f.Fields[m.Field] + " " + p.lang.mistake(m))
@@ -53,23 +54,32 @@ func (p *page) fail(err error) {
 		_ = p.redirect("/reauthenticate?"+back, "")
 		return
 	}
-	for name, values := range problem.GetHeaders() {
-		if name == "Retry-After" {
-			p.w.Header()[name] = values
-		}
-	}
+	p.retryAfter(problem)
 	if p.answer(problem.Status, "failure.html", p.lang.sentence(problem), nil) != nil {
 		http.Error(p.w, http.StatusText(problem.Status), problem.Status)
 	}
 }
 
-// here is where to come back to: the page itself, or the one whose form was posted.
+// retryAfter tells programs, too, when it may be tried again (RFC 6585 section 4).
+func (p *page) retryAfter(problem *api.Problem) {
+	if v := problem.GetHeaders().Get("Retry-After"); v != "" {
+		p.w.Header().Set("Retry-After", v)
+	}
+}
+
+// here is where to come back to: the page itself, or the one whose form was posted. Nobody comes back to a provider's
+// answer: it is good once, and its address has the answer in it.
 func (p *page) here() string {
-	if p.reads() {
-		return p.r.URL.RequestURI()
+	at := p.r.URL
+	if !p.reads() {
+		u, err := url.Parse(p.r.Referer())
+		if err != nil || u.Path == "" || u.Host != p.r.Host {
+			return "/security"
+		}
+		at = u
 	}
-	if u, err := url.Parse(p.r.Referer()); err == nil && u.Path != "" && u.Host == p.r.Host {
-		return u.RequestURI()
+	if answersProvider(at.Path) {
+		return "/security"
 	}
-	return "/security"
+	return at.RequestURI()
 }

@@ -32,8 +32,16 @@ func (p *page) signOut() error {
 	if err != nil && (!errors.As(err, &d) || d.Reason != authcore.NotSignedIn) {
 		return err
 	}
-	p.forget(sessionCookie)
-	return p.redirect("/sign-in", "signed_out")
+	return p.signedOut("signed_out")
+}
+
+// signedOut ends what the browser keeps of whoever was signed in, a step that had begun too. That it is spared a second
+// step, its language and its domain stay.
+func (p *page) signedOut(said string) error {
+	for _, name := range []string{sessionCookie, signInCookie, phoneLinkCookie} {
+		p.forget(name)
+	}
+	return p.redirect("/sign-in", said)
 }
 
 func (s *server) languageRoutes() {

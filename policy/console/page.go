@@ -3,8 +3,12 @@ package console
 import (
 	"bytes"
 	"context"
+	"mime"
 	"net/http"
+	"net/url"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"latchkey/authcore"
 	"latchkey/authcore/secret"
@@ -49,9 +53,12 @@ func (s *server) page(w http.ResponseWriter, r *http.Request) *page {
 	return p
 }
 
-// read takes a form in whole. What is not a form is left to the handler.
+// read takes a form in whole. What is not a form is left to the handler, and has no fields: net/http would look for them in
+// a body of many parts, of any size, and take what it finds before the body breaks.
 func (p *page) read() error {
-	if p.r.Method != http.MethodPost || !strings.HasPrefix(p.r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+	kind, _, err := mime.ParseMediaType(p.r.Header.Get("Content-Type"))
+	if p.r.Method != http.MethodPost || err != nil || kind != "application/x-www-form-urlencoded" {
+		p.r.Form, p.r.PostForm = p.r.URL.Query(), url.Values{}
 		return nil
 	}
 	p.r.Body = http.MaxBytesReader(p.w, p.r.Body, maxForm)
@@ -154,9 +161,11 @@ func (p *page) redirect(path, said string) error {
 	return nil
 }
 
-// next is where to go on after a sign-in: a path of this console, and never another host's.
+// next is where to go on after a sign-in: a path of this console, and never another host's. It goes into a header: browsers
+// show an error in the place of a page whose headers have control characters.
 func next(typed string) string {
-	if !strings.HasPrefix(typed, "/") || strings.HasPrefix(typed, "//") || strings.ContainsAny(typed, "\\\r\n\t") || len(typed) > 1024 {
+	if !strings.HasPrefix(typed, "/") || strings.HasPrefix(typed, "//") || strings.Contains(typed, "\\") ||
+		strings.ContainsFunc(typed, unicode.IsControl) || !utf8.ValidString(typed) || len(typed) > 1024 {
 		return "/security"
 	}
 	return typed

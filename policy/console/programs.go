@@ -210,6 +210,9 @@ func (p *page) appleProfile() error {
 	if err != nil {
 		return err
 	}
+	if len(told.Services) == 0 {
+		return &authcore.Denial{Reason: authcore.NotFound}
+	}
 	signer, err := told.Signer()
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/url"
+	"strings"
 
 	"latchkey/authcore"
 	"latchkey/authcore/secret"
@@ -26,8 +27,9 @@ const (
 	toLink    providerUse = "link"
 )
 
-// callback is the path that takes a provider's answers.
-func callback(name string) string { return "/sign-in/" + name + "/callback" }
+// callback is the path that takes a provider's answers; answersProvider recognizes one.
+func callback(name string) string      { return "/sign-in/" + name + "/callback" }
+func answersProvider(path string) bool { return strings.HasSuffix(path, "/callback") }
 
 // providerFor finds the provider of a way, if its answers come to these pages.
 func (p *page) providerFor(way string) (providerShown, bool) {

@@ -115,6 +115,31 @@ func TestReauthenticateWithLINE(t *testing.T) {
 	}
 }
 
+// What a provider answered to a session that is over goes no further: the sign-in that follows does not carry it.
+func TestAnAnswerToASessionThatIsOverIsDropped(t *testing.T) {
+	t.Parallel()
+	s, line := withLINE(t)
+	for name, begin := range map[string]func(*browser) *shown{
+		"re-authentication": func(b *browser) *shown { return b.get("/reauthenticate?next=%2Flanguage").press("Login with LINE") },
+		"linking": func(b *browser) *shown {
+			b.get("/security/links").press("Disconnect: Login with LINE")
+			return b.get("/security/links").press("Connect: Login with LINE")
+		},
+	} {
+		b := s.browser()
+		b.begin("account")
+		at := back(t, line, begin(b), "subject")
+		b.http.Jar.SetCookies(mustParse(s.url), expired(sessionCookie))
+		p := b.fromElsewhere(at).follow("Go on")
+		for p.at.Path == callback("line") {
+			p = p.follow("Go on")
+		}
+		if p.at.Path != "/sign-in" || strings.Contains(p.at.String()+p.body, "code=") || strings.Contains(p.at.String()+p.body, url.QueryEscape("code=")) {
+			t.Errorf("%s: led to %s, cookies %v", name, p.at, b.cookies())
+		}
+	}
+}
+
 func TestLoginWithPhoneNumber(t *testing.T) {
 	t.Parallel()
 	s := timed(t, nil)

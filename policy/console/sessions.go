@@ -91,6 +91,5 @@ func (p *page) allEnded() error {
 	if err := p.core.EndMySessions(p.ctx, p.actor); err != nil {
 		return err
 	}
-	p.forget(sessionCookie)
-	return p.redirect("/sign-in", "signed_out_everywhere")
+	return p.signedOut("signed_out_everywhere")
 }

@@ -1,6 +1,10 @@
 package console
 
-import "latchkey/authcore/member"
+import (
+	"unicode/utf8"
+
+	"latchkey/authcore/member"
+)
 
 // view is what a template sees.
 type view struct {
@@ -25,7 +29,10 @@ func (v *view) SignedIn() bool { return v.p.me != nil }
 
 // Address and Initial are the member's.
 func (v *view) Address() string { return v.p.me.Member.Address() }
-func (v *view) Initial() string { return v.p.me.Member.Address()[:1] }
+func (v *view) Initial() string {
+	_, n := utf8.DecodeRuneInString(v.Address())
+	return v.Address()[:n]
+}
 
 // Domain is the member's own.
 func (v *view) Domain() string { return v.p.me.Domain.Name }

@@ -92,10 +92,11 @@ func (p *page) underway() (w way, ok bool) {
 	return w, w.At != ""
 }
 
-// keepWay has the browser remember. What makes it too large is where to go in the end: then it goes to the start.
+// keepWay has the browser remember. What makes it too large is where to go in the end: then it goes to the start; or an
+// address that is nobody's.
 func (p *page) keepWay(w way) error {
-	for _, goal := range []string{w.Next, ""} {
-		w.Next = goal
+	for _, leave := range []func(){func() {}, func() { w.Next = "" }, func() { w.Address = "" }} {
+		leave()
 		b, err := json.Marshal(w)
 		if err != nil {
 			return err
@@ -232,7 +233,7 @@ func (p *page) later(err error) string {
 // lead goes on: by a redirect, but from the answer of another site by a page of our own. Browsers would not send the
 // cookie of a session after a redirect that began there (SameSite=Strict).
 func (p *page) lead(to, said string) error {
-	if !strings.HasSuffix(p.r.URL.Path, "/callback") {
+	if !answersProvider(p.r.URL.Path) {
 		return p.redirect(to, said)
 	}
 	if said != "" {
