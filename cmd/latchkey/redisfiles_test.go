@@ -156,9 +156,13 @@ func (f *redisFiles) options(t *testing.T, addresses []string, more string) redi
 	t.Helper()
 	cfg := storeConfig(t, fmt.Sprintf("addresses: ['%s'], user: latchkey, secret_file: %s/redis, tls: {mode: tls, ca_file: %s/redis.pem, cert_file: %s/redis.pem, key_file: %s/redis.key}, %s",
 		strings.Join(addresses, "', '"), f.dir, f.dir, f.dir, f.dir, strings.ReplaceAll(more, "SECRETS", f.dir)))
-	if err := wayToRedis(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
+	awaitRedis(t, "way to redis", func() bool { // its steps have two seconds, which a busy machine may not
+		err := wayToRedis(t.Context(), cfg)
+		if err != nil {
+			t.Log(err)
+		}
+		return err == nil
+	})
 	o, err := redisOptions(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -169,10 +173,14 @@ func (f *redisFiles) options(t *testing.T, addresses []string, more string) redi
 func openRedis(t *testing.T, o redis.Options) *redis.DB {
 	t.Helper()
 	o.StateDir = filepath.Join(t.TempDir(), "state")
-	db, err := redis.Open(context.Background(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var db *redis.DB
+	awaitRedis(t, "open store", func() bool {
+		var err error
+		if db, err = redis.Open(context.Background(), o); err != nil && !errors.Is(err, store.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	t.Cleanup(func() {
 		if err := db.Close(); err != nil {
 			t.Errorf("close: %v", err)
@@ -203,9 +211,14 @@ func allWorks(t *testing.T, o redis.Options, masters []*redistest.Server) {
 		t.Errorf("the servers of the files are called lossy: %v", l)
 	}
 	writeRedis(t, db, "a")
-	if err := open(t).Records().Restore(t.Context(), db.Records().Snapshot(t.Context())); err != nil {
-		t.Errorf("a copy and its restore: %v", err)
-	}
+	there := open(t).Records()
+	awaitRedis(t, "copy and its restore", func() bool {
+		err := there.Restore(t.Context(), db.Records().Snapshot(t.Context()))
+		if err != nil {
+			t.Logf("a copy and its restore: %v", err)
+		}
+		return err == nil
+	})
 	for _, s := range masters {
 		s.Must(t, "FLUSHALL")
 	}
@@ -223,9 +236,13 @@ func allWorks(t *testing.T, o redis.Options, masters []*redistest.Server) {
 
 func writeRedis(t *testing.T, db *redis.DB, name string) {
 	t.Helper()
-	if _, err := db.Records().Apply(t.Context(), "example.com", storetest.Put(name, "v")); err != nil {
-		t.Fatal(err)
-	}
+	awaitRedis(t, "write of "+name, func() bool {
+		_, err := db.Records().Apply(t.Context(), "example.com", storetest.Put(name, "v"))
+		if err != nil && !errors.Is(err, store.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 }
 
 func readRedis(db *redis.DB, name string) error {
@@ -235,7 +252,7 @@ func readRedis(db *redis.DB, name string) error {
 
 func awaitRedis(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for until := time.Now().Add(40 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
+	for until := time.Now().Add(90 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(until) {
 			t.Fatalf("no %s", what)
 		}

