@@ -199,8 +199,12 @@ func (c *Core) MemberOf(ctx context.Context, a Actor, address string) (Profile, 
 	return c.profile(ctx, t)
 }
 
+// maxSought bounds how many addresses one call of Members looks at: a domain may have a million, and every keystroke may
+// ask.
+const maxSought = 5_000
+
 // Members lists a domain's members by primary address, those whose address or name holds text (in lower case), and where
-// to go on.
+// to go on: a page may hold fewer than limit, even nobody, and not be the last.
 func (c *Core) Members(ctx context.Context, a Actor, domain, text, after string, limit int) ([]Profile, string, error) {
 	t, err := c.domainFor(ctx, a, domain, readDomain)
 	if err != nil {
@@ -215,7 +219,7 @@ func (c *Core) Members(ctx context.Context, a Actor, domain, text, after string,
 		q.After = member.AddressPrefix + after
 	}
 	var l []Profile
-	for {
+	for looked := 0; looked < maxSought; {
 		recs, err := c.o.Records.List(ctx, member.Partition(d), q)
 		if err != nil {
 			return nil, "", err
@@ -236,7 +240,9 @@ func (c *Core) Members(ctx context.Context, a Actor, domain, text, after string,
 		if len(recs) < q.Limit {
 			return l, "", nil
 		}
+		looked += len(recs)
 	}
+	return l, strings.TrimPrefix(q.After, member.AddressPrefix), nil
 }
 
 // listed answers the member of an address record, once: at his primary address.

@@ -98,6 +98,8 @@ func TestImportOfAFileThatCannotBeRead(t *testing.T) {
 	for _, c := range []struct{ name, file, text, want string }{
 		{"empty", "a.csv", "", "Choose a file that is not empty."},
 		{"unknown column", "a.csv", "address,colour\nx@old.example,red\n", `column "colour" is not known`},
+		{"another encoding", "a.csv", "address,\x96\xbc\nx@old.example,a\n", "Is not in UTF-8: save the file anew in that encoding."},
+		{"of a spreadsheet", "a.csv", "\xff\xfea\x00d\x00d\x00", "Is not in UTF-8"},
 		{"columns alone", "a.csv", "address\n", "Has no row with a member."},
 		{"too large", "a.csv", "address\n" + strings.Repeat("x", maxImportFile), "Is larger than 5 MiB"},
 		{"too many rows", "a.csv", "address\n" + strings.Repeat("x@old.example\n", maxImportRows+1), "Has more than 10 000 rows"},
@@ -111,6 +113,19 @@ func TestImportOfAFileThatCannotBeRead(t *testing.T) {
 	}
 	if p := b.send(http.MethodPost, importPath, map[string][]string{"once": {"0123456789abcdef"}}); p.status != 422 {
 		t.Errorf("a form without a file: %d", p.status)
+	}
+}
+
+// A name in another encoding would be kept as something else.
+func TestImportOfNamesInAnotherEncoding(t *testing.T) {
+	t.Parallel()
+	s := open(t, Options{}, nil)
+	b := s.signedIn("admin")
+	b.get(importPath).having("Import").upload("m.csv", "address,name\nx@old.example,\x8e\x52\x93\x63\ny@old.example,山田\n", "import").
+		is(200, "Created: 1. There already: 0. Refused: 1.", "2 Is not in UTF-8", "y@old.example 山田")
+	b.get(importPath).having("Import").upload("m.jsonl", `{"address":"x@old.example","name":"`+"\x8e\x52"+`"}`, "import").is(200, "Created: 0. There already: 0. Refused: 1.")
+	if s.there("x@old.example") {
+		t.Error("a member with another name than his")
 	}
 }
 

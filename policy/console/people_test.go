@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"latchkey/authcore/authtest"
 	"latchkey/authcore/member"
 	"latchkey/authcore/sample"
+	"latchkey/authcore/store"
 )
 
 // make makes a member of the old domain.
@@ -163,4 +165,24 @@ func (f *filling) upload(name, text, do string) *shown {
 		t.Fatal(err)
 	}
 	return read(t, f.page.b, a, string(answer))
+}
+
+// A search looks at so many addresses and no more, says so, and goes on with the next page.
+func TestASearchOfMembersIsBounded(t *testing.T) {
+	t.Parallel()
+	s := open(t, Options{}, nil)
+	s.make("zz", member.RoleMember)
+	at, of := member.Partition(s.domain(sample.Old)), member.Address{Member: member.NewID(), Primary: true}
+	for i := 0; i < 5_100; i += 100 {
+		var ops []store.Op
+		for j := range 100 {
+			ops = append(ops, member.PutOp(store.Key{Partition: at, Name: fmt.Sprintf("%sm%05d@old.example", member.AddressPrefix, i+j)}, of, 0))
+		}
+		if _, err := s.Records.Apply(t.Context(), at, ops...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := s.signedIn("admin").get(oldMembers).having("Search").fill("Part of an address or a name", "zz").press("Search").
+		is(200, "each page looks at 5,000 addresses", "Nobody was found in this part")
+	first.follow("Next page").is(200, "zz@old.example").hides("Next page")
 }

@@ -2,6 +2,7 @@ package console
 
 import (
 	"cmp"
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -204,6 +205,7 @@ type profileForm struct {
 type personEditPage struct {
 	Address, Path   string
 	Form            profileForm
+	Was             string       // what stood in the form when it was shown, as JSON
 	Saved           *profileForm // what somebody else saved meanwhile; nil: nobody did
 	Roles, Operator bool         // the role may be chosen; he is an operator
 }
@@ -234,7 +236,12 @@ func (p *page) editing() (v personEditPage, err error) {
 	if m.Member.Status == member.Deleted {
 		return v, &authcore.Denial{Reason: authcore.NotFound}
 	}
-	v = personEditPage{Address: m.Member.Address(), Path: memberPath(m.Member.Address()), Form: profileOf(m), Operator: m.Role == member.RoleOperator}
+	is := profileOf(m)
+	was, err := json.Marshal(is)
+	if err != nil {
+		return v, err
+	}
+	v = personEditPage{Was: string(was), Address: m.Member.Address(), Path: memberPath(m.Member.Address()), Form: is, Operator: m.Role == member.RoleOperator}
 	v.Roles, err = p.core.Spared(p.ctx, p.actor, m)
 	return v, err
 }
@@ -259,9 +266,36 @@ func (p *page) personSaved() error {
 		return p.redirect(v.Path, "saved")
 	}
 	if deniedFor(err, authcore.RevisionMismatch) {
-		v.Form.Revision, v.Saved = was.Revision, &was // seen now: saving again means it
+		v.Form, v.Saved = v.Form.over(p.r.PostFormValue("was"), was), &was // seen now: saving again means it
 	}
 	return p.again("memberedit.html", v, err)
+}
+
+// over is f after somebody else saved what is now: what was left alone since the form was shown takes that, so that saving
+// again undoes nothing that nobody meant to.
+func (f profileForm) over(shown string, now profileForm) profileForm {
+	f.Revision = now.Revision
+	var was profileForm
+	if json.Unmarshal([]byte(shown), &was) != nil {
+		return f
+	}
+	mine := f.change(was)
+	if mine.Name == nil {
+		f.Name = now.Name
+	}
+	if mine.Aliases == nil {
+		f.Aliases = now.Aliases
+	}
+	if mine.Role == nil {
+		f.Role = now.Role
+	}
+	if mine.Contacts == nil {
+		f.Emails, f.Mobiles = now.Emails, now.Mobiles
+	}
+	if mine.Language == nil {
+		f.Language = now.Language
+	}
+	return f
 }
 
 // change is what f alters of was.

@@ -144,6 +144,21 @@ func TestTwoPeopleEditOneProfile(t *testing.T) {
 	told.having("Save").press("Save").is(200, "Saved.", "Mine")
 }
 
+// What the second left alone stays as the first saved it.
+func TestTwoPeopleEditFieldsOfOneProfile(t *testing.T) {
+	t.Parallel()
+	s := open(t, Options{}, nil)
+	mine := s.signedIn("admin").get(oldAccount+"/edit").having("Save").fill("Name", "Mine").fill("Mobile numbers", "")
+	s.signedIn("operator").get(oldAccount+"/edit").having("Save").fill("Name", "Theirs").fill("Personal e-mail addresses", "theirs@home.example").
+		fill("Aliases", "al@old.example").choose("日本語").press("Save").is(200, "Saved.")
+	told := mine.press("Save").is(412, "What you changed stands below")
+	told.having("Save").press("Save").is(200, "Saved.", "Mine", "theirs@home.example", "al@old.example")
+	m, err := s.MemberOf(t.Context(), authtest.Operator(), "account@old.example")
+	if err != nil || m.Member.Language != "ja" {
+		t.Errorf("language %q, %v", m.Member.Language, err)
+	}
+}
+
 // The same for ways and doors, which are on the page itself.
 func TestTwoPeopleEditOneMember(t *testing.T) {
 	t.Parallel()

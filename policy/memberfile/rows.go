@@ -12,6 +12,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"latchkey/authcore"
 	"latchkey/authcore/member"
@@ -85,6 +86,9 @@ func Rows(domain, format string, in io.Reader) (Next, error) {
 // errNobody: the line is about nobody, like an empty one.
 var errNobody = errors.New("nobody")
 
+// errNotUTF8: names would be kept as something else than what they are, which nobody sees in time.
+var errNotUTF8 = errors.New("is not in UTF-8: save the file anew in that encoding")
+
 // lineRows reads a file of which each line is a member.
 func lineRows(in io.Reader, parse func(line string) (Row, error)) Next {
 	s := bufio.NewScanner(in)
@@ -95,6 +99,9 @@ func lineRows(in io.Reader, parse func(line string) (Row, error)) Next {
 			line++
 			if strings.TrimSpace(s.Text()) == "" {
 				continue
+			}
+			if !utf8.Valid(s.Bytes()) {
+				return Row{}, line, &BadLine{errNotUTF8}
 			}
 			r, err := parse(s.Text())
 			switch {
@@ -137,6 +144,9 @@ func csvRows(in io.Reader) (Next, error) {
 	if err != nil {
 		return nil, fmt.Errorf("line 1: the first line must name the columns: %w", err)
 	}
+	if !utf8.ValidString(strings.Join(head, "")) {
+		return nil, errNotUTF8
+	}
 	if err := knownColumns(head); err != nil {
 		return nil, err
 	}
@@ -151,6 +161,9 @@ func csvRows(in io.Reader) (Next, error) {
 		}
 		if err != nil {
 			return Row{}, line, err
+		}
+		if !utf8.ValidString(strings.Join(fields, "")) {
+			return Row{}, line, &BadLine{errNotUTF8}
 		}
 		return csvRow(head, fields), line, nil
 	}, nil
