@@ -30,11 +30,11 @@ func (p *page) recoveryAfter(err error, shown recoveryPage) error {
 
 // recoveryMake shows the codes in the answer itself: they are nowhere to be read again.
 func (p *page) recoveryMake() error {
-	ctx := p.ctx
-	if once := p.form("once"); once != "" {
-		ctx = authcore.WithIdempotencyKey(ctx, secret.New(once), "recovery codes")
+	once, err := p.once()
+	if err != nil {
+		return err
 	}
-	codes, err := p.core.NewRecoveryCodes(ctx, p.actor)
+	codes, err := p.core.NewRecoveryCodes(authcore.WithIdempotencyKey(p.ctx, secret.New(once), "recovery codes"), p.actor)
 	if err != nil {
 		return p.recoveryAfter(err, recoveryPage{})
 	}
