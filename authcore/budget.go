@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"latchkey/authcore/store"
@@ -28,11 +28,8 @@ const (
 // errSlowStore is what an attempt ends with whose time is over. Engines that notice it themselves say ErrUnavailable.
 var errSlowStore = fmt.Errorf("%w: an attempt's time for it is over", store.ErrUnavailable)
 
-// budget is what is left of it.
-type budget struct {
-	mu   sync.Mutex
-	left time.Duration // guarded by mu
-}
+// budget is what is left of it, in nanoseconds.
+type budget struct{ left atomic.Int64 }
 
 type budgetKey struct{}
 
@@ -52,7 +49,9 @@ func unrationed(ctx context.Context) context.Context {
 
 // withBudget gives what follows a time of its own.
 func withBudget(ctx context.Context, d time.Duration) context.Context {
-	return context.WithValue(ctx, budgetKey{}, &budget{left: d})
+	b := &budget{}
+	b.left.Store(int64(d))
+	return context.WithValue(ctx, budgetKey{}, b)
 }
 
 // toRelease is the small time of its own in which an attempt gives a lease back.
@@ -77,17 +76,9 @@ func whileLeft(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, b.rest(), errSlowStore)
 }
 
-func (b *budget) rest() time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.left
-}
+func (b *budget) rest() time.Duration { return time.Duration(b.left.Load()) }
 
-func (b *budget) spend(d time.Duration) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.left -= d
-}
+func (b *budget) spend(d time.Duration) { b.left.Add(-int64(d)) }
 
 // maySettle refuses to begin a hash whose result could not be written in time.
 func (c *Core) maySettle(ctx context.Context) error {
@@ -103,16 +94,20 @@ func inTime[T any](ctx context.Context, call func(context.Context) (T, error)) (
 	if b == nil {
 		return call(ctx)
 	}
-	within, cancel := context.WithTimeoutCause(ctx, b.rest(), errSlowStore)
-	defer cancel()
 	var none T
-	if within.Err() != nil {
-		return none, context.Cause(within)
+	if err := ctx.Err(); err != nil {
+		return none, context.Cause(ctx)
 	}
-	began := time.Now()
+	began, rest := time.Now(), b.rest()
+	if rest <= 0 {
+		return none, errSlowStore
+	}
+	within := store.Within(ctx, began.Add(rest)) // no timer, where the engine has one: there are several calls in an attempt
+	defer within.End()
 	v, err := call(within)
-	b.spend(time.Since(began))
-	if err != nil && !errors.Is(err, store.ErrUnavailable) && errors.Is(context.Cause(within), errSlowStore) {
+	took := time.Since(began)
+	b.spend(took)
+	if err != nil && took >= rest && ctx.Err() == nil && !errors.Is(err, store.ErrUnavailable) {
 		return none, fmt.Errorf("%w (%w)", errSlowStore, err)
 	}
 	return v, err

@@ -44,6 +44,7 @@ func (r *Records) Apply(ctx context.Context, partition string, ops ...store.Op) 
 	if answer == answerHeld {
 		revision, err = b.held(ctx)
 	}
+	r.db.words.put(b.words)
 	if err != nil {
 		return 0, fmt.Errorf("apply to %q: %w", partition, err)
 	}
@@ -56,12 +57,12 @@ type batch struct {
 	group  int
 	ops    []store.Op // the caller's, for their names while he waits
 	before head       // what was known of the group before it was sent
-	args   []any
+	words  *words
 }
 
 func (r *Records) newBatch(partition string, ops []store.Op) *batch {
 	w, group := r.db.words.get(), groupOf(partition)
-	b := &batch{db: r.db, group: group, ops: ops, before: r.db.heads.seen(group)}
+	b := &batch{db: r.db, group: group, ops: ops, before: r.db.heads.seen(group), words: w}
 	prefix := r.db.keys.group(group)
 	w.add(prefix, "h")
 	w.add(prefix, "p")
@@ -82,7 +83,6 @@ func (r *Records) newBatch(partition string, ops []store.Op) *batch {
 	for i := range ops {
 		w.step(partition, &ops[i])
 	}
-	b.args = applyScript.args(r.db, 7+len(ops), w)
 	return b
 }
 
@@ -107,7 +107,7 @@ var kinds = [...]string{store.Put: "p", store.Delete: "d", store.Check: "c"}
 
 // run sends the batch and answers what became of it, first in the words of apply.lua.
 func (b *batch) run(ctx context.Context) (revision int64, answer int64, err error) {
-	call := applyScript.run(ctx, b.args)
+	call := applyScript.run(ctx, 7+len(b.ops), b.words)
 	if err := b.db.do(ctx, b.group, true, call); err != nil {
 		return 0, 0, err
 	}

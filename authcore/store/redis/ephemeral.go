@@ -87,7 +87,8 @@ func (e *Ephemeral) Add(ctx context.Context, k store.Key, member string, window 
 	w.add(member)
 	w.number(micros(window))
 	w.number(maxMembers)
-	add := addScript.run(ctx, addScript.args(e.db, 1, w))
+	add := addScript.run(ctx, 1, w)
+	defer e.db.words.put(w)
 	if err := e.db.do(ctx, group, true, add); err != nil {
 		if hereErr == nil && errors.Is(err, store.ErrUnavailable) {
 			return here, nil
@@ -116,7 +117,8 @@ func (e *Ephemeral) Members(ctx context.Context, k store.Key, window time.Durati
 	w, group := e.setWords(k)
 	w.number(micros(window))
 	w.number(int64(limit))
-	members := membersScript.run(ctx, membersScript.args(e.db, 1, w))
+	members := membersScript.run(ctx, 1, w)
+	defer e.db.words.put(w)
 	if err := e.db.do(ctx, group, false, members); err != nil {
 		if e.local != nil && errors.Is(err, store.ErrUnavailable) {
 			return e.local.Members(ctx, k, window, limit)
@@ -136,7 +138,7 @@ func (e *Ephemeral) Remove(ctx context.Context, k store.Key, member string) erro
 			return err
 		}
 	}
-	group, remove := e.remove(ctx, k, member)
+	group, remove, _ := e.remove(ctx, k, member) // its words are left to the collector
 	if err := e.db.do(ctx, group, true, remove); err != nil {
 		return fmt.Errorf("remove from a set: %w", err)
 	}
@@ -153,8 +155,9 @@ func (e *Ephemeral) RemoveSoon(k store.Key, member string, done func(error)) {
 	if e.local != nil {
 		_ = e.local.Remove(context.Background(), k, member) // what is left lapses
 	}
-	group, remove := e.remove(context.Background(), k, member)
+	group, remove, w := e.remove(context.Background(), k, member)
 	e.db.doSoon(group, remove, func(err error) {
+		e.db.words.put(w)
 		if err != nil {
 			err = fmt.Errorf("remove from a set: %w", err)
 		}
@@ -162,10 +165,10 @@ func (e *Ephemeral) RemoveSoon(k store.Key, member string, done func(error)) {
 	})
 }
 
-func (e *Ephemeral) remove(ctx context.Context, k store.Key, member string) (int, *goredis.IntCmd) {
+func (e *Ephemeral) remove(ctx context.Context, k store.Key, member string) (int, *goredis.IntCmd, *words) {
 	w, group := e.setWords(k)
 	w.add(member)
-	return group, goredis.NewIntCmd(ctx, e.db.words.onto(append(make([]any, 0, 3), "zrem"), w)...)
+	return group, goredis.NewIntCmd(ctx, w.behind("zrem")...), w
 }
 
 // setWords begin with the key of a name's set.

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -56,6 +57,35 @@ func TestPeersFaults(t *testing.T) {
 			c.end()
 			eventually(t, "each call", func() error { return errors.Join(calls(t, db)...) })
 		})
+	}
+}
+
+// A caller's own limit ends his call in time, and tells nothing of the server.
+func TestPeersCallersOwnLimit(t *testing.T) {
+	s := redistest.StandaloneWith(t, redistest.Options{Proxied: true})
+	db := mustOpen(t, Options{Mode: Standalone, Addresses: []string{s.ClientAddr()}})
+	eventually(t, "each call", func() error { return errors.Join(calls(t, db)...) })
+	s.Proxy.Hang()
+	for _, c := range []struct {
+		name  string
+		limit time.Duration
+		want  error
+		state string
+	}{
+		{"over", -time.Second, context.DeadlineExceeded, BreakerClosed},
+		{"his own", 200 * time.Millisecond, context.DeadlineExceeded, BreakerClosed},
+		{"longer than that of any call", 2 * callLimit, store.ErrUnavailable, BreakerOpen},
+	} {
+		from := time.Now()
+		ctx := store.Within(t.Context(), from.Add(c.limit))
+		_, err := db.Records().Get(ctx, store.Key{Partition: "p", Name: "n"})
+		ctx.End()
+		if took := time.Since(from); !errors.Is(err, c.want) || took > min(max(0, c.limit), callLimit)+300*time.Millisecond {
+			t.Errorf("%s: got %v after %v", c.name, err, took)
+		}
+		if b := db.Breakers()[s.ClientAddr()+" reads"]; b.State != c.state && b.State != BreakerHalfOpen {
+			t.Errorf("%s: the breaker is %+v", c.name, b)
+		}
 	}
 }
 

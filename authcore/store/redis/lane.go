@@ -61,7 +61,7 @@ func (r *request) end(err error) {
 }
 
 // send hands cmds to a worker and waits for it. After an error that is ctx's, or until's, the commands may still belong
-// to the worker.
+// to the worker, and their words are left.
 func (l *lane) send(ctx context.Context, until time.Time, cmds []goredis.Cmder) error {
 	req := l.request(cmds)
 	if !l.put(req) {
@@ -82,6 +82,7 @@ func (l *lane) send(ctx context.Context, until time.Time, cmds []goredis.Cmder) 
 	}
 	req.late.Stop()
 	l.remove(req)
+	leave(cmds)
 	return err
 }
 

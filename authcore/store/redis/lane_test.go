@@ -3,6 +3,8 @@ package redis
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"latchkey/authcore/store"
+	"latchkey/authcore/store/storetest"
 )
 
 func ping(t *testing.T) []goredis.Cmder {
@@ -129,4 +132,76 @@ func TestPeersRemoveSoon(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a caller that gave up has written may still be sent: nobody else writes there.
+func TestWordsOfADesertedCallAreLeft(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		served bool
+	}{{"answered", true}, {"given up", false}} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l, pool := newLane(), &wordsPool{}
+				w := pool.get()
+				w.add("a", "b")
+				w.number(7)
+				call := addScript.run(t.Context(), 1, w)
+				if test.served {
+					go func() {
+						<-l.wake
+						l.take(nil)[0].end(nil)
+					}()
+				}
+				err := l.send(t.Context(), time.Now().Add(callLimit), []goredis.Cmder{call})
+				if (err == nil) != test.served || w.left == test.served {
+					t.Errorf("%v, left %v", err, w.left)
+				}
+				pool.put(w)
+				if emptied := len(w.ends) == 0; emptied != test.served {
+					t.Errorf("words %q are used again: %v", w.text, emptied)
+				}
+				sent := call.Args()
+				w.behind("evalsha")
+				if first := sent[3].(*word); !test.served && string(*first) != "ab" {
+					t.Errorf("what may be sent is now %q", *first)
+				}
+			})
+		})
+	}
+}
+
+// Callers that give up at any moment, and others that come after them, write and count what they said and nothing else.
+func TestPeersWordsAreTheCallersOwn(t *testing.T) {
+	db := mustOpen(t, servers[Standalone](t))
+	r, e := db.Records(), db.Ephemeral()
+	var callers sync.WaitGroup
+	for i := range 48 {
+		callers.Go(func() {
+			for n := range 40 {
+				ctx, cancel := context.WithCancel(t.Context())
+				if (i+n)%3 == 0 {
+					time.AfterFunc(time.Duration(n%8)*100*time.Microsecond, cancel)
+				}
+				name := fmt.Sprintf("%02d/%02d", i, n)
+				_, _ = r.Apply(ctx, "p"+name, storetest.Put(name, strings.Repeat(name, 1+n)))
+				_, _ = e.Add(ctx, store.Key{Partition: "p" + name, Name: name}, name, time.Minute)
+				cancel()
+				if n%2 == 0 {
+					e.RemoveSoon(store.Key{Partition: "p" + name, Name: name}, "none/"+name, func(error) {})
+				}
+				got, err := r.List(t.Context(), "p"+name, store.Query{Limit: 10})
+				for _, record := range got {
+					if record.Name != name || string(record.Value) != strings.Repeat(name, 1+n) {
+						t.Errorf("%s: got %s, %q", name, record.Name, record.Value)
+					}
+				}
+				in, inErr := e.Members(t.Context(), store.Key{Partition: "p" + name, Name: name}, time.Minute, 10)
+				if err != nil || inErr != nil || len(got) > 1 || len(in) > 1 || len(in) == 1 && in[0] != name {
+					t.Errorf("%s: %d records, members %q: %v, %v", name, len(got), in, err, inErr)
+				}
+			}
+		})
+	}
+	callers.Wait()
 }

@@ -62,17 +62,30 @@ func (db *DB) do(ctx context.Context, group int, write bool, cmds ...goredis.Cmd
 	if err := before.allow(); err != nil {
 		return err
 	}
-	until := time.Now().Add(callLimit)
+	ctx, until, own := untilWhen(ctx)
 	err, end := db.try(ctx, until, group, write, cmds), answered
-	switch {
+	switch over := err != nil && !time.Now().Before(until); {
 	case err == nil:
 	case ctx.Err() != nil:
 		err, end = fmt.Errorf("redis, perhaps done: %w", ctx.Err()), deserted
-	case !time.Now().Before(until):
+	case over && own:
+		err, end = fmt.Errorf("redis, perhaps done: %w", context.DeadlineExceeded), deserted
+	case over:
 		end = unanswered
 	}
 	before.done(end, err)
 	return err
+}
+
+// untilWhen answers when a call ends that begins now, and whether that is its caller's own limit, which tells nothing of
+// the server. ctx is what is beneath that limit, so that no call has a timer but its request's.
+func untilWhen(ctx context.Context) (beneath context.Context, until time.Time, own bool) {
+	until = time.Now().Add(callLimit)
+	beneath, theirs := store.Until(ctx)
+	if theirs.IsZero() || theirs.After(until) {
+		return beneath, until, false
+	}
+	return beneath, theirs, true
 }
 
 // doSoon sends one write with the next pipeline, and tells done what became of it. Nothing is mended or repeated, and
@@ -249,6 +262,8 @@ func size(cmds []goredis.Cmder) int {
 			case string:
 				n += len(a)
 			case *string:
+				n += len(*a)
+			case *word:
 				n += len(*a)
 			case []byte:
 				n += len(a)

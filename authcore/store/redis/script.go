@@ -27,6 +27,7 @@ func (s *script) answering(bytes int) *script {
 type scriptCall struct {
 	*goredis.Cmd
 	script *script
+	words  *words // nil: its arguments are the collector's
 }
 
 // call prepares a run of the script. Every key that it touches must be in keys, all of one group.
@@ -36,17 +37,12 @@ func (s *script) call(ctx context.Context, keys []string, args ...any) *scriptCa
 	for i := range keys {
 		all = append(all, &keys[i])
 	}
-	return s.run(ctx, append(all, args...))
+	return &scriptCall{Cmd: goredis.NewCmd(ctx, append(all, args...)...), script: s}
 }
 
-// args are those of a run of the script, with the first n of w as keys.
-func (s *script) args(db *DB, n int, w *words) []any {
-	return db.words.onto(append(make([]any, 0, 3+len(w.ends)), "evalsha", &s.hash, n), w)
-}
-
-// run prepares a run with these args.
-func (s *script) run(ctx context.Context, args []any) *scriptCall {
-	return &scriptCall{Cmd: goredis.NewCmd(ctx, args...), script: s}
+// run prepares a run with the first n of w as keys. w is the call's until it was answered.
+func (s *script) run(ctx context.Context, n int, w *words) *scriptCall {
+	return &scriptCall{Cmd: goredis.NewCmd(ctx, w.behind("evalsha", &s.hash, n)...), script: s, words: w}
 }
 
 // sendSources makes the scripts among cmds run by their source, which a server then knows.

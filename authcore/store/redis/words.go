@@ -3,13 +3,26 @@ package redis
 import (
 	"strconv"
 	"sync"
+
+	goredis "github.com/redis/go-redis/v9"
 )
 
-// words are the arguments of one command, written one behind the other, so that they take one piece of memory.
+// words are the arguments of one command, written one behind the other, so that they take one piece of memory. It is
+// used again when the command was answered. One whose caller gave up may still be in a pipeline: its words are left to
+// the collector.
 type words struct {
 	text []byte
 	ends []int
+	each []word
+	args []any
+	left bool // owned by the caller of the command
 }
+
+// word is an argument. A pointer to it takes no memory where an interface around a string does.
+type word []byte
+
+// MarshalBinary keeps encoding.BinaryMarshaler, for the client's writer.
+func (w *word) MarshalBinary() ([]byte, error) { return *w, nil }
 
 // add writes one word out of its parts.
 func (w *words) add(parts ...string) {
@@ -27,31 +40,53 @@ func (w *words) number(n int64) {
 // end ends the word that was written into text.
 func (w *words) end() { w.ends = append(w.ends, len(w.text)) }
 
+// behind answers the arguments of a command: the first ones, then the words. They are w's.
+func (w *words) behind(first ...any) []any {
+	if w.left { // a run before this one may still be read
+		w.args, w.each = nil, nil
+	}
+	w.args, w.each = append(w.args[:0], first...), w.each[:0]
+	from := 0
+	for _, end := range w.ends {
+		w.each = append(w.each, w.text[from:end:end])
+		from = end
+	}
+	for i := range w.each { // they stay where they are now
+		w.args = append(w.args, &w.each[i])
+	}
+	return w.args
+}
+
+// leave says that the commands' words may still be read when their caller has gone.
+func leave(cmds []goredis.Cmder) {
+	for _, cmd := range cmds {
+		if c, is := cmd.(*scriptCall); is && c.words != nil {
+			c.words.left = true
+		}
+	}
+}
+
 // wordsPool keeps what commands were written in.
 type wordsPool struct{ pool sync.Pool }
 
 // maxKept is the largest that is kept: a usual batch has 1 KiB, and one in a thousand a record of a megabyte.
-const maxKept = 8 << 10
+const (
+	maxKept      = 8 << 10
+	maxKeptWords = 128
+)
 
 func (p *wordsPool) get() *words {
 	if w, is := p.pool.Get().(*words); is {
 		return w
 	}
-	return &words{text: make([]byte, 0, 2<<10), ends: make([]int, 0, 32)}
+	return &words{text: make([]byte, 0, 1<<10), ends: make([]int, 0, 24), each: make([]word, 0, 24), args: make([]any, 0, 28)}
 }
 
-// onto appends copies of the words to the arguments of a command, and takes w back. They are pointers, for a string in
-// an interface is one more piece of memory.
-func (p *wordsPool) onto(args []any, w *words) []any {
-	all, each, from := string(w.text), make([]string, len(w.ends)), 0
-	for i, end := range w.ends {
-		each[i] = all[from:end]
-		args = append(args, &each[i])
-		from = end
+// put takes back the words of a command that was answered, which nobody reads any more.
+func (p *wordsPool) put(w *words) {
+	if w.left || cap(w.text) > maxKept || cap(w.args) > maxKeptWords {
+		return
 	}
-	if cap(w.text) <= maxKept {
-		w.text, w.ends = w.text[:0], w.ends[:0]
-		p.pool.Put(w)
-	}
-	return args
+	w.text, w.ends = w.text[:0], w.ends[:0]
+	p.pool.Put(w)
 }
