@@ -1,6 +1,7 @@
 package authcore_test
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -44,18 +45,18 @@ func newPrograms(tb testing.TB, n int, cold bool, engine func(*authcore.Options)
 		p.attempts = append(p.attempts, authtest.Attempt("imap", address, plain.Reveal()))
 	}
 	for i := range 3 * n {
-		p.signIn(tb, p.Core, i)
+		p.signIn(tb.Context(), tb, p.Core, i)
 	}
 	return p
 }
 
-func (p *programs) signIn(tb testing.TB, c *authcore.Core, i int) {
-	d, err := c.Authenticate(tb.Context(), p.attempts[i%len(p.attempts)])
+func (p *programs) signIn(ctx context.Context, tb testing.TB, c *authcore.Core, i int) {
+	d, err := c.Authenticate(ctx, p.attempts[i%len(p.attempts)])
 	if err != nil || !d.Allowed() {
 		tb.Errorf("sign-in: %q, %v", d.Reason, err)
 		return
 	}
-	c.Ended(tb.Context(), d.Session, authcore.End{})
+	c.Ended(ctx, d.Session, authcore.End{})
 }
 
 // signInOften has clients sign in and out, b.N times in all, and reports what one costs of this process, how many a core
@@ -68,8 +69,10 @@ func (p *programs) signInOften(b *testing.B, clients int) {
 	before, waited := cpu(b), p.waited.Load()
 	for range clients {
 		running.Go(func() {
+			ctx, cancel := context.WithCancel(b.Context()) // as each connection has
+			defer cancel()
 			for i := next.Add(1); i <= int64(b.N) && !b.Failed(); i = next.Add(1) {
-				p.signIn(b, p.Core, int(i))
+				p.signIn(ctx, b, p.Core, int(i))
 			}
 		})
 	}

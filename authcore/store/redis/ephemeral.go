@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -173,9 +174,12 @@ func (e *Ephemeral) remove(ctx context.Context, k store.Key, member string) (int
 
 // setWords begin with the key of a name's set.
 func (e *Ephemeral) setWords(k store.Key) (w *words, group int) {
-	both := member(k.Partition, k.Name)
-	w, group = e.db.words.get(), groupOf(both)
-	w.add(e.db.keys.group(group), "s:", both)
+	w = e.db.words.get()
+	both := appendMember(w.text, k.Partition, k.Name)
+	group = int(crc32.Checksum(both, castagnoli) % groups) // as groupOf
+	w.text = append(append(both[:0], e.db.keys.group(group)...), "s:"...)
+	w.text = appendMember(w.text, k.Partition, k.Name)
+	w.end()
 	return w, group
 }
 

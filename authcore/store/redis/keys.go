@@ -72,6 +72,11 @@ func member(partition, name string) string {
 	return strconv.Itoa(len(partition)) + ":" + partition + ":" + name
 }
 
+func appendMember(b []byte, partition, name string) []byte {
+	b = append(strconv.AppendInt(b, int64(len(partition)), 10), ':')
+	return append(append(append(b, partition...), ':'), name...)
+}
+
 // randomID answers 128 random bits in hex.
 func randomID() string {
 	var b [16]byte
