@@ -69,7 +69,7 @@ func leave(cmds []goredis.Cmder) {
 // wordsPool keeps what commands were written in.
 type wordsPool struct{ pool sync.Pool }
 
-// maxKept is the largest that is kept: a usual batch has 1 KiB, and one in a thousand a record of a megabyte.
+// The largest that are kept: a usual batch has 1 KiB and twenty words, and one in a thousand a record of a megabyte.
 const (
 	maxKept      = 8 << 10
 	maxKeptWords = 128
