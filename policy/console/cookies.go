@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"latchkey/authcore/secret"
@@ -49,17 +50,19 @@ func (p *page) keepSession(token secret.String) {
 
 func (p *page) forget(name string) { p.keep(name, "", -1, http.SameSiteStrictMode) }
 
-// say keeps a word of sayings for the next page; said takes it.
+// say keeps a word of sayings for the next page.
 func (p *page) say(word string) { p.keep(saidCookie, word, 30*time.Second, http.SameSiteStrictMode) }
 
-func (p *page) said() string {
+// said is what the change before came to, and whether it came to nothing.
+func (p *page) said() (sentence string, refused bool) {
 	c, err := p.r.Cookie(saidCookie)
 	if err != nil {
-		return ""
+		return "", false
 	}
 	p.forget(saidCookie)
-	if s, ok := sayings()[c.Value]; ok {
-		return p.t(s)
+	s, ok := sayings()[c.Value]
+	if !ok {
+		return "", false
 	}
-	return ""
+	return p.t(s), slices.Contains(refusals(), c.Value)
 }

@@ -14,7 +14,7 @@ type entry struct {
 
 // Menu is what the reader may open.
 func (v *view) Menu() []entry {
-	d := "/domains/" + v.menuDomain()
+	d := "/domains/" + v.MenuDomain()
 	menu := []entry{
 		{Href: d + "/members", Label: v.p.t("Members"), Icon: "people"},
 		{Label: v.p.t("Security"), Icon: "shield", Items: []entry{
@@ -36,8 +36,8 @@ func (v *view) Menu() []entry {
 	return menu
 }
 
-// menuDomain is the domain that the path names. Whether the reader may see it is the page's to say.
-func (v *view) menuDomain() string {
+// MenuDomain is the domain that the menu is of: the one that the path names. Whether the reader may see it is the page's to say.
+func (v *view) MenuDomain() string {
 	if d := v.p.r.PathValue("domain"); d != "" && v.Operates() {
 		return d
 	}

@@ -141,7 +141,8 @@ func (p *page) again(name string, data any, err error) error {
 
 func (p *page) answer(status int, name string, data any, f *failure) error {
 	var b bytes.Buffer
-	v := &view{p: p, Name: name, Data: data, Failed: f, Said: p.said()}
+	v := &view{p: p, Name: name, Data: data, Failed: f}
+	v.Said, v.Refused = p.said()
 	if err := p.lang.pages[name].ExecuteTemplate(&b, "layout.html", v); err != nil {
 		return err
 	}

@@ -182,6 +182,7 @@ func icons() map[string]string {
 		"warn":   `<path d="M12 3 2 20h20zM12 10v4m0 3v.01"/>`,
 		"person": `<circle cx="12" cy="8" r="4"/><path d="M4 21c0-4 3.6-7 8-7s8 3 8 7"/>`,
 		"list":   `<path d="M8 6h12M8 12h12M8 18h12M4 6v.01M4 12v.01M4 18v.01"/>`,
+		"back":   `<path d="m14 6-6 6 6 6"/>`,
 		"out":    `<path d="M14 4H6a1 1 0 0 0-1 1v14a1 1 0 0 0 1 1h8M10 12h11m-4-4 4 4-4 4"/>`,
 	}
 }

@@ -65,7 +65,7 @@ func TestAddMember(t *testing.T) {
 	s := open(t, Options{}, nil)
 	form := s.signedIn("admin").get(oldMembers).follow("Add member").is(200, "Add member").having("Add member").
 		fill("Address", "jane").fill("Name", "Jane Doe").fill("Aliases", "j.doe@old.example\nsales@old.example").
-		fill("Personal e-mail addresses", "jane@home.example").fill("Mobile numbers", "+81 90 1234 5678").choose("Administrator may administer this domain")
+		fill("Personal e-mail addresses", "jane@home.example").fill("Mobile numbers", "+81 90 1234 5678").choose("Administrator")
 	made := form.press("Add member").is(200, "Member added", "jane@old.example", "It is shown only once", "valid until")
 	secret := temporaryWord.FindString(made.text())
 	if secret == "" {

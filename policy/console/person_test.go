@@ -116,7 +116,7 @@ func TestEditProfile(t *testing.T) {
 	b := s.signedIn("admin")
 	edit := b.get(oldAccount).follow("Edit profile").is(200, "Edit profile")
 	edit.having("Save").fill("Name", "Ann").fill("Aliases", "ann@old.example a.nn@old.example").fill("Personal e-mail addresses", "ann@home.example").
-		choose("Administrator may administer this domain").choose("日本語").press("Save").
+		choose("Administrator").choose("日本語").press("Save").
 		is(200, "Saved.", "Ann", "ann@old.example, a.nn@old.example", "ann@home.example", "Administrator")
 	for _, c := range []struct{ name, label, value, want string }{
 		{"an alias of another domain", "Aliases", "x@new.example", `"x@new.example" is not in the domain old.example`},

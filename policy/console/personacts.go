@@ -93,7 +93,7 @@ func (p *page) act(word string) error {
 		said = "lifted"
 	case "sign-out":
 		_, err = p.core.SignOutEverywhere(p.ctx, p.actor, address)
-		said = "signed_out_everywhere"
+		said = "member_signed_out"
 	case "delete":
 		err = p.core.DeleteMember(p.ctx, p.actor, address)
 		said = "member_deleted"

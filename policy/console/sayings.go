@@ -54,3 +54,9 @@ func sayings() map[string]string {
 	maps.Copy(l, peopleSayings())
 	return l
 }
+
+// refusals are the words of sayings that tell what did not happen: they stand out as what is wrong with a form does.
+func refusals() []string {
+	return []string{"session_over", "contact_gone", "phone_again", "begin_again", "passkey_refused", "provider_cancelled", "provider_failed",
+		"not_linked", "already_linked", "way_denied", "not_let_in", "somebody_else"}
+}

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"latchkey/authcore"
+	"latchkey/authcore/signin"
 	"latchkey/policy"
 	"latchkey/policy/api"
 )
@@ -106,10 +107,42 @@ func (l *language) sentence(p *api.Problem) string {
 	}
 	said := l.told(p.Detail)
 	switch r := authcore.DenialReason(p.Reason); r {
+	case authcore.TwoStepMethodMissing:
+		if before, ways, named := strings.Cut(strings.TrimSuffix(p.Detail, "."), otherWays); named {
+			return l.told(before + otherWays + l.wayNames(ways) + ".")
+		}
 	case authcore.AppPasswordLimit, authcore.LimitReached:
 		if why := api.SentenceOf(r); why != p.Detail {
 			return l.told(why) + " " + said
 		}
 	}
 	return said
+}
+
+// otherWays stands in Core's sentence before the ways in that are left to somebody without a second step.
+const otherWays = "sign in by another way: "
+
+// wayNames says ways to sign in, which Core names as policies do, by the words of the buttons that lead there.
+func (l *language) wayNames(ways string) string {
+	names := strings.Split(ways, ", ")
+	for i, way := range names {
+		names[i] = l.wayName(way)
+	}
+	return strings.Join(names, ", ")
+}
+
+func (l *language) wayName(way string) string {
+	switch way {
+	case string(signin.Password):
+		return l.t("Password")
+	case policy.WayLINE:
+		return l.t("Login with LINE")
+	case policy.WayPhone:
+		return l.t("Login with phone number")
+	case policy.WayQuick:
+		return l.t("Quick Login (Mobile app)")
+	case policy.WayPasskey:
+		return l.t("Use a passkey")
+	}
+	return l.t("Login with %s", strings.TrimPrefix(way, policy.OIDCPrefix))
 }

@@ -54,3 +54,20 @@ func TestALimitSaysWhatItIs(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// Somebody without a second step is told of the other ways in by the words of their buttons.
+func TestOtherWaysAreNamedByTheirLabels(t *testing.T) {
+	t.Parallel()
+	p := &api.Problem{Reason: string(authcore.TwoStepMethodMissing),
+		Detail: "There is no method for the second step of this sign-in. Ask your administrator, or sign in by another way: password, line, phone, quick, passkey, oidc.example."}
+	for code, want := range map[string]string{
+		"en": "There is no method for the second step of this sign-in. Ask your administrator, or sign in by another way: " +
+			"Password, Login with LINE, Login with phone number, Quick Login (Mobile app), Use a passkey, Login with example.",
+		"ja": "このログインの 2 段階認証に使える方法がありません。管理者にお問い合わせいただくか、別の方法でログインしてください: " +
+			"パスワード, LINE でログイン, 電話番号でログイン, 簡単ログイン（モバイルアプリ）, パスキーを使用, example でログイン",
+	} {
+		if got := newLanguages(newAssets())[code].sentence(p); got != want {
+			t.Errorf("%s: %q, want %q", code, got, want)
+		}
+	}
+}

@@ -8,11 +8,12 @@ import (
 
 // view is what a template sees.
 type view struct {
-	p      *page
-	Name   string // of the template
-	Data   any
-	Failed *failure // what is wrong with the form; nil: nothing
-	Said   string   // what the change before came to
+	p       *page
+	Name    string // of the template
+	Data    any
+	Failed  *failure // what is wrong with the form; nil: nothing
+	Said    string   // what the change before came to
+	Refused bool     // it came to nothing
 }
 
 // Lang is the language of the page.
