@@ -81,5 +81,5 @@ func (p *page) here() string {
 	if answersProvider(at.Path) {
 		return "/security"
 	}
-	return at.RequestURI()
+	return next(at.RequestURI())
 }
