@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -97,6 +98,68 @@ func acrossNodes(t *testing.T, nodes []*stage) {
 			t.Errorf("node %d: the deleted app password: %q, %v", i+1, answer, err)
 		}
 	}
+}
+
+// The master dies in the middle of it: what was acknowledged is kept, tokens and sessions go on, and are cut as before.
+func TestPeersFleetPromotion(t *testing.T) {
+	t.Parallel()
+	r := redistest.Sentinel(t)
+	nodes := newFleetAt(t, 3, sentinels(r, "replicas: 1"))
+	for _, s := range nodes {
+		s.serve()
+	}
+	acrossNodes(t, nodes)
+	person := nodes[0].people["app-only"]
+	member, operator := nodes[0].api(), nodes[2].api()
+	if err := errors.Join(member.signIn(person), operator.signIn(nodes[0].people["operator"])); err != nil {
+		t.Fatal(err)
+	}
+	type appPassword struct{ ID, Password string }
+	var kept, gone appPassword
+	for name, made := range map[string]*appPassword{"Kept": &kept, "Gone": &gone} {
+		if status, err := member.do("POST", "/me/app-passwords", map[string]any{"name": name, "doors": []string{"imap"}}, made); status != http.StatusCreated || err != nil {
+			t.Fatalf("make an app password: %d, %v", status, err)
+		}
+	}
+	if status, err := member.do("DELETE", "/me/app-passwords/"+gone.ID, nil, nil); status != http.StatusNoContent || err != nil {
+		t.Fatalf("delete one: %d, %v", status, err)
+	}
+	k, answer, err := nodes[1].door("imap").enter(nodes[1].tls, person.Address, kept.Password)
+	if err != nil || !strings.HasPrefix(answer, good["imap"]) {
+		t.Fatalf("sign in at the second node: %q, %v", answer, err)
+	}
+	defer k.Close()
+
+	began := time.Now()
+	promote(t, r.Masters[0], r.Replicas[0])
+	for i, s := range nodes {
+		waitFor(t, fmt.Sprintf("a sign-in at node %d with what was kept", i+1), patience, func() bool {
+			answer, err := s.door("imap").signIn(s.tls, person.Address, kept.Password)
+			if strings.HasPrefix(answer, wrong["imap"]) {
+				t.Fatalf("node %d after the promotion: %q, %v", i+1, answer, err)
+			}
+			return err == nil && strings.HasPrefix(answer, good["imap"])
+		})
+		if answer, err := s.door("imap").signIn(s.tls, person.Address, gone.Password); err != nil || !strings.HasPrefix(answer, wrong["imap"]) {
+			t.Errorf("node %d after the promotion: the deleted one: %q, %v", i+1, answer, err)
+		}
+	}
+	if took := time.Since(began); took < 20*time.Second { // beyond the lease, of 30 s, a session may be cut
+		if answer, err := k.ask("b NOOP", "b "); err != nil || !strings.HasPrefix(answer, "b OK") {
+			t.Errorf("the session of before, after %v: %q, %v", took, answer, err)
+		}
+	}
+	if status, err := member.do("GET", "/me", nil, nil); status != http.StatusOK || err != nil {
+		t.Errorf("the token of before: %d, %v", status, err)
+	}
+	if status, err := operator.do("DELETE", "/members/"+person.Address+"/app-passwords/"+kept.ID, nil, nil); status != http.StatusNoContent || err != nil {
+		t.Fatalf("delete it at the third node: %d, %v", status, err)
+	}
+	_ = k.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.Copy(io.Discard, k); err != nil {
+		t.Errorf("the session of before lives on: %v", err)
+	}
+	acrossNodes(t, nodes)
 }
 
 // Every command works beside a running node, beside another one and with none.
