@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -235,6 +236,20 @@ func (r *router) place(from string, slots []goredis.ClusterSlot) {
 			}
 		}
 		r.own(r.shard(addr), slot.Start, slot.End)
+	}
+	r.forget()
+}
+
+// forget drops the shards that keep no group. One that is asked again, or gets slots, is made anew.
+func (r *router) forget() {
+	owning := r.masters()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for addr, s := range r.shards {
+		if !r.ended && !slices.Contains(owning, s) {
+			delete(r.shards, addr)
+			s.leave()
+		}
 	}
 }
 

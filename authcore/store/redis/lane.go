@@ -23,7 +23,8 @@ type lane struct {
 
 	mu      sync.Mutex
 	waiting []*request // guarded by mu
-	closed  bool       // guarded by mu
+	ended   error      // why nobody serves it any more; nil: it is served; guarded by mu
+	answer  int        // bytes of a value that is read, about; guarded by mu
 
 	used sync.Pool // of requests that were answered
 }
@@ -33,11 +34,12 @@ func newLane() *lane { return &lane{breaker: newBreaker(), wake: make(chan struc
 // request is one call on its way.
 type request struct {
 	cmds  []goredis.Cmder // not the caller's any more until done
-	size  int
-	err   error         // of the pipeline as a whole; read after done
-	done  chan struct{} // takes one without waiting
-	late  *time.Timer   // runs while the caller waits
-	after func(error)   // instead of done, for whom nobody waits
+	size  int             // as far as it is known before
+	reads int             // commands that each answer a value
+	err   error           // of the pipeline as a whole; read after done
+	done  chan struct{}   // takes one without waiting
+	late  *time.Timer     // runs while the caller waits
+	after func(error)     // instead of done, for whom nobody waits
 }
 
 func (l *lane) request(cmds []goredis.Cmder) *request {
@@ -46,7 +48,7 @@ func (l *lane) request(cmds []goredis.Cmder) *request {
 		req = &request{done: make(chan struct{}, 1), late: time.NewTimer(callLimit)}
 		req.late.Stop()
 	}
-	req.cmds, req.size = cmds, size(cmds)
+	req.cmds, req.size, req.reads = cmds, size(cmds), reads(cmds)
 	return req
 }
 
@@ -64,8 +66,8 @@ func (r *request) end(err error) {
 // to the worker, and their words are left.
 func (l *lane) send(ctx context.Context, until time.Time, cmds []goredis.Cmder) error {
 	req := l.request(cmds)
-	if !l.put(req) {
-		return errClosed
+	if err := l.put(req); err != nil {
+		return err
 	}
 	req.late.Reset(time.Until(until))
 	err := context.DeadlineExceeded
@@ -86,16 +88,16 @@ func (l *lane) send(ctx context.Context, until time.Time, cmds []goredis.Cmder) 
 	return err
 }
 
-// put gets a request in line; false: the lane is closed.
-func (l *lane) put(req *request) bool {
+// put gets a request in line, or answers why the lane has ended.
+func (l *lane) put(req *request) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
-		return false
+	if l.ended != nil {
+		return l.ended
 	}
 	l.waiting = append(l.waiting, req)
 	l.call()
-	return true
+	return nil
 }
 
 // call wakes a worker, if none is awake. The caller holds mu.
@@ -114,7 +116,7 @@ func (l *lane) take(taken []*request) []*request {
 		req := l.waiting[len(taken)]
 		taken = append(taken, req)
 		n += len(req.cmds)
-		bytes += req.size
+		bytes += req.size + req.reads*l.answer
 	}
 	l.waiting = slices.Delete(l.waiting, 0, len(taken))
 	if len(l.waiting) > 0 {
@@ -136,13 +138,31 @@ func (l *lane) remove(req *request) {
 	}
 }
 
-// close ends those who wait.
-func (l *lane) close() {
+// learn looks how large the values are that were read. What is expected rises at once and falls slowly, so that a burst
+// of large ones goes in one pipeline at most.
+func (l *lane) learn(cmds []goredis.Cmder) {
+	read, bytes := 0, 0
+	for _, cmd := range cmds {
+		if c, is := cmd.(*goredis.StringCmd); is && c.Err() == nil {
+			read++
+			bytes += len(c.Val())
+		}
+	}
+	if read == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.answer = max(bytes/read, l.answer-l.answer/8)
+}
+
+// close ends those who wait, and who comes later, with why.
+func (l *lane) close(why error) {
 	l.mu.Lock()
 	waiting := l.waiting
-	l.waiting, l.closed = nil, true
+	l.waiting, l.ended = nil, why
 	l.mu.Unlock()
 	for _, req := range waiting {
-		req.end(errClosed)
+		req.end(why)
 	}
 }

@@ -56,7 +56,7 @@ func TestLaneAnswersEveryCaller(t *testing.T) {
 				select {
 				case <-l.wake:
 				case <-stop:
-					l.close()
+					l.close(errClosed)
 					return
 				}
 				for _, req := range l.take(nil) {
@@ -88,6 +88,94 @@ func TestLaneAnswersEveryCaller(t *testing.T) {
 	if err := l.send(t.Context(), time.Now().Add(callLimit), ping(t)); !errors.Is(err, errClosed) {
 		t.Errorf("after the end: %v", err)
 	}
+}
+
+// Values that are large are few in a pipeline: the first one shows it, and small ones let them be many again.
+func TestPipelineOfLargeValues(t *testing.T) {
+	l := newLane()
+	get := func(bytes int) []goredis.Cmder {
+		c := goredis.NewStringCmd(t.Context(), "get", "k")
+		c.SetVal(strings.Repeat("x", bytes))
+		return []goredis.Cmder{c}
+	}
+	taken := func() int {
+		for range 2 * pipeCommands {
+			if err := l.put(l.request(get(0))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n := len(l.take(nil))
+		for len(l.take(nil)) > 0 { // nobody is left
+		}
+		return n
+	}
+	for _, c := range []struct {
+		name        string
+		read, times int
+		want        int
+	}{
+		{"small", 1000, 1, pipeCommands},
+		{"a megabyte, once", 1 << 20, 1, pipeBytes >> 20},
+		{"small again, once", 1000, 1, 10},
+		{"small again", 1000, 60, pipeCommands},
+	} {
+		for range c.times {
+			l.learn(get(c.read))
+		}
+		if got := taken(); got != c.want {
+			t.Errorf("%s: got %d in a pipeline, want %d", c.name, got, c.want)
+		}
+	}
+	none := get(0)
+	none[0].SetErr(goredis.Nil)
+	before := l.answer
+	if l.learn(none); l.answer != before {
+		t.Errorf("what is not there changed the expectation from %d to %d", before, l.answer)
+	}
+}
+
+// A node of a Cluster that keeps nothing any more leaves nothing behind, and who comes to it is sent on.
+func TestVanishedShardIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := &DB{options: Options{Mode: Cluster}, closing: make(chan struct{})}
+		db.router = &router{db: db, shards: map[string]*shard{}, unowned: newBreaker()}
+		tell := func(first, second string) {
+			db.router.place("127.0.0.1:1", []goredis.ClusterSlot{
+				{Start: 0, End: 8191, Nodes: []goredis.ClusterNode{{Addr: first}}},
+				{Start: 8192, End: 16383, Nodes: []goredis.ClusterNode{{Addr: second}}},
+			})
+			synctest.Wait()
+		}
+		tell("127.0.0.1:1", "127.0.0.1:2")
+		stays, goes := db.router.shards["127.0.0.1:1"], db.router.shards["127.0.0.1:2"]
+		for n := range 50 { // nodes come and go
+			tell("127.0.0.1:1", fmt.Sprint("127.0.0.1:", 3+n))
+		}
+		if l := db.router.shards; len(l) != 2 || l["127.0.0.1:1"] != stays || stays.working.Load() != 2*laneWorkers {
+			t.Errorf("%d shards are known, want 2; the one that stays has %d workers", len(l), stays.working.Load())
+		}
+		if n := goes.working.Load(); n != 0 {
+			t.Errorf("the one that is gone has %d workers", n)
+		}
+		for _, l := range []*lane{goes.reads, goes.writes} {
+			err := l.send(t.Context(), time.Now().Add(callLimit), ping(t))
+			if !errors.Is(err, errGone) {
+				t.Errorf("who comes to it hears %v", err)
+			}
+			if _, again := db.mend(t.Context(), 0, nil, err); !again {
+				t.Error("who comes to it is not sent on")
+			}
+		}
+		if err := goes.client.Close(); err == nil {
+			t.Error("its client was not closed")
+		}
+		tell("127.0.0.1:1", "127.0.0.1:2")
+		if s := db.router.shards["127.0.0.1:2"]; s == goes || db.router.owner(groups-1).working.Load() == 0 {
+			t.Error("one that is back is not served")
+		}
+		close(db.closing)
+		db.workers.Wait()
+	})
 }
 
 func TestPeersRemoveSoon(t *testing.T) {

@@ -25,32 +25,6 @@ const (
 	longestPause = 100 * time.Millisecond
 )
 
-// shard is one server and the lanes to it.
-type shard struct {
-	db     *DB
-	name   string
-	client *goredis.Client
-
-	reads, writes *lane
-}
-
-func newShard(db *DB, name string, client *goredis.Client) *shard {
-	return &shard{db: db, name: name, client: client, reads: newLane(), writes: newLane()}
-}
-
-func (s *shard) start() {
-	for range laneWorkers {
-		s.db.workers.Go(func() { s.work(s.reads, false) })
-		s.db.workers.Go(func() { s.work(s.writes, true) })
-	}
-}
-
-// close ends those who wait.
-func (s *shard) close() {
-	s.reads.close()
-	s.writes.close()
-}
-
 // do sends the commands of one call to the server that keeps the group, and answers when each of them has a reply: its
 // value, goredis.Nil or a WRONGTYPE, which the caller reads from the command. Anything else is store.ErrUnavailable or
 // the context's error. Behind writes it waits until the replicas have acknowledged. Commands may be sent twice.
@@ -113,16 +87,9 @@ func (db *DB) doSoon(group int, cmd goredis.Cmder, done func(error)) {
 		s.writes.done(answered, nil)
 		done(nil)
 	}
-	if !s.writes.put(&request{cmds: cmds, size: size(cmds), after: after}) {
-		after(errClosed)
+	if err := s.writes.put(&request{cmds: cmds, size: size(cmds), after: after}); err != nil {
+		after(err)
 	}
-}
-
-func (s *shard) lane(write bool) *lane {
-	if write {
-		return s.writes
-	}
-	return s.reads
 }
 
 // try repeats until every command has its reply, ctx ends, it is until, or repeating cannot help.
@@ -164,6 +131,7 @@ func (db *DB) sendOnce(ctx context.Context, until time.Time, group int, write bo
 
 var (
 	errNoOwner         = errors.New("no node of the cluster keeps the slot")
+	errGone            = errors.New("the node keeps no slot any more")
 	errNotSent         = errors.New("the command was not sent")
 	errNotAcknowledged = errors.New("too few replicas acknowledged the write")
 )
@@ -273,15 +241,29 @@ func size(cmds []goredis.Cmder) int {
 	return n
 }
 
-// work serves a lane until the store closes; what it has taken it answers.
+// reads counts the commands that each answer a value: of unknown size, up to a megabyte.
+func reads(cmds []goredis.Cmder) int {
+	n := 0
+	for _, cmd := range cmds {
+		if _, is := cmd.(*goredis.StringCmd); is {
+			n++
+		}
+	}
+	return n
+}
+
+// work serves a lane until the store closes or the shard is gone; what it has taken it answers.
 func (s *shard) work(l *lane, write bool) {
-	defer l.close()
 	var taken []*request
 	var cmds []goredis.Cmder
 	for {
 		select {
 		case <-l.wake:
 		case <-s.db.closing:
+			s.rest(l, errClosed)
+			return
+		case <-s.gone:
+			s.rest(l, errGone)
 			return
 		}
 		runtime.Gosched() // those whom the last pipeline woke get in line
@@ -292,6 +274,7 @@ func (s *shard) work(l *lane, write bool) {
 			cmds = append(cmds, req.cmds...)
 		}
 		err := s.pipeline(write, cmds)
+		l.learn(cmds)
 		for _, req := range taken {
 			req.end(err)
 		}
