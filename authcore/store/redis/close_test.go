@@ -19,10 +19,8 @@ func TestPeersCloseWhileCalled(t *testing.T) {
 			o := start(t)
 			before := ours()
 			db := mustOpen(t, o)
-			messages, err := db.Bus().Subscribe(t.Context(), "topic")
-			if err != nil {
-				t.Fatal(err)
-			}
+			var messages <-chan []byte
+			eventually(t, "a subscription", func() (err error) { messages, err = db.Bus().Subscribe(t.Context(), "topic"); return err })
 			var callers sync.WaitGroup
 			for i := range 200 {
 				callers.Go(func() { callUntilClosed(t, db, i) })
