@@ -244,6 +244,27 @@ func TestAccountSecurityShowsWhomItLocksOut(t *testing.T) {
 	}
 }
 
+// Each harm alone is shown before it is saved. Who cannot sign in today either is none.
+func TestAccountSecurityShowsEachHarm(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		does authcore.Preview
+		want bool
+	}{
+		{"nothing", authcore.Preview{Members: 3}, false},
+		{"locks out", authcore.Preview{Members: 3, LockedOut: 1}, true},
+		{"locks out who is out", authcore.Preview{Members: 3, LockedOut: 1, AlreadyOut: 1}, false},
+		{"locks out one more", authcore.Preview{Members: 3, LockedOut: 2, AlreadyOut: 1}, true},
+		{"takes a way", authcore.Preview{Members: 3, Ending: 1}, true},
+		{"stops programs", authcore.Preview{Members: 3, Stopping: 1}, true},
+	} {
+		if got := harms(tc.does); got != tc.want {
+			t.Errorf("%s: %v", tc.name, got)
+		}
+	}
+}
+
 // Who keeps his password and loses another way is named with that way.
 func TestAccountSecurityShowsWhoLosesAWay(t *testing.T) {
 	t.Parallel()
