@@ -21,11 +21,13 @@ import (
 type walk struct {
 	t      *testing.T
 	d      *runningDemo
+	home   string // where the pages are
 	b      *peers.Browser
 	watch  *peers.Watch
 	shots  string // folder of the pictures; empty: none is taken
 	script bool
 	narrow bool
+	seen   map[string]bool // what stood on the pages that axe-core looked at
 }
 
 // picturesOf names the folder where pictures are kept (make pictures).
@@ -42,7 +44,15 @@ type manner struct {
 
 func newWalk(t *testing.T, d *runningDemo, how manner) *walk {
 	t.Helper()
-	pair, err := tls.LoadX509KeyPair(filepath.Join(filepath.Dir(d.CA), "server.pem"), filepath.Join(filepath.Dir(d.CA), "server.key"))
+	w := walkAt(t, d.API, how, leafOf(t, d.CA))
+	w.d = d
+	return w
+}
+
+// leafOf is the certificate that lies beside its authority.
+func leafOf(t *testing.T, ca string) *x509.Certificate {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(filepath.Join(filepath.Dir(ca), "server.pem"), filepath.Join(filepath.Dir(ca), "server.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,9 +60,16 @@ func newWalk(t *testing.T, d *runningDemo, how manner) *walk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &walk{t: t, d: d, b: peers.Chromium(t, leaf), shots: os.Getenv(picturesOf), script: how.script, narrow: how.narrow}
+	return leaf
+}
+
+// walkAt is somebody before pages elsewhere.
+func walkAt(t *testing.T, home string, how manner, trusted ...*x509.Certificate) *walk {
+	t.Helper()
+	w := &walk{t: t, home: home, b: peers.Chromium(t, trusted...), shots: os.Getenv(picturesOf), script: how.script, narrow: how.narrow, seen: map[string]bool{}}
 	w.watch = w.b.Watch(t)
 	w.b.Script(t, how.script)
+	w.b.Dark(t, false)
 	if w.narrow {
 		w.b.Size(t, 360, 740)
 	} else {
@@ -80,7 +97,17 @@ func (w *walk) on(heading string) {
 	if n := w.watch.Weigh(); n > heaviest {
 		w.t.Errorf("%s: %d bytes, and %d would be enough", heading, n, heaviest)
 	}
-	if w.script {
+	w.look()
+}
+
+// look has axe-core look at the page, unless the same words stood on another one.
+func (w *walk) look() {
+	w.t.Helper()
+	if !w.script {
+		return
+	}
+	if text := w.b.Text(w.t); !w.seen[text] {
+		w.seen[text] = true
 		w.b.Accessible(w.t)
 	}
 }
@@ -100,7 +127,7 @@ func (w *walk) picture(name string) {
 // signIn comes to the page for it and types.
 func (w *walk) signIn(address, password string) {
 	w.t.Helper()
-	w.b.Open(w.t, w.d.API+"/")
+	w.b.Open(w.t, w.home+"/")
 	w.on("Sign in")
 	w.b.Fill(w.t, "Address", address)
 	w.b.Fill(w.t, "Password", password)
@@ -116,27 +143,71 @@ func (w *walk) security() {
 }
 
 // account follows the other one: the menu at the left, "Security", "Account Security"; on mobile behind a button.
-func (w *walk) account() {
+func (w *walk) account() { w.t.Helper(); w.underSecurity("Account Security") }
+
+// How secrets are shown.
+var (
+	appPasswordShape = regexp.MustCompile(`\b[a-z0-9]{4}(?:-[a-z0-9]{4}){3}\b`)
+	temporaryShape   = regexp.MustCompile(`\b[A-Za-z0-9]{5}(?:-[A-Za-z0-9]{5}){3}\b`)
+	appKeyShape      = regexp.MustCompile(`\b[A-Z2-7]{4}(?: [A-Z2-7]{4}){7}\b`)
+)
+
+// secret reads one that the page shows.
+func (w *walk) secret(shape *regexp.Regexp) string {
+	w.t.Helper()
+	s := shape.FindString(w.b.Text(w.t))
+	if s == "" {
+		w.t.Fatalf("no secret is shown:\n%s", w.b.Text(w.t))
+	}
+	return s
+}
+
+// signOut is in the menu behind the profile picture.
+func (w *walk) signOut() {
+	w.t.Helper()
+	w.b.Press(w.t, "Profile picture: open the menu")
+	w.b.Press(w.t, "Sign out")
+	w.on("Sign in")
+	w.b.See(w.t, "You are signed out.")
+}
+
+// own goes to a page behind the profile picture.
+func (w *walk) own(link string) {
+	w.t.Helper()
+	w.b.Press(w.t, "Profile picture: open the menu")
+	w.b.Follow(w.t, link)
+	w.on(link)
+}
+
+// left goes to a page of the menu at the left.
+func (w *walk) left(link string) {
 	w.t.Helper()
 	if w.narrow {
 		w.b.Press(w.t, "Menu")
 	}
-	w.b.Press(w.t, "Security")
-	w.b.Follow(w.t, "Account Security")
-	w.on("Account Security")
+	w.b.Follow(w.t, link)
+	w.on(link)
 }
 
-// groups is how an app password is shown.
-var groups = regexp.MustCompile(`\b[a-z0-9]{4}(?:-[a-z0-9]{4}){3}\b`)
-
-// secret reads the app password that the page shows.
-func (w *walk) secret() string {
+// underSecurity goes to a page in the group Security of the menu at the left.
+func (w *walk) underSecurity(link string) {
 	w.t.Helper()
-	s := groups.FindString(w.b.Text(w.t))
-	if s == "" {
-		w.t.Fatalf("no password is shown:\n%s", w.b.Text(w.t))
+	if w.narrow {
+		w.b.Press(w.t, "Menu")
 	}
-	return s
+	if !w.b.Has(w.t, "link", link) { // it is open on a page of its own
+		w.b.Press(w.t, "Security")
+	}
+	w.b.Follow(w.t, link)
+	w.on(link)
+}
+
+// says waits for the page with that heading that says these words.
+func (w *walk) says(heading string, words ...string) {
+	w.t.Helper()
+	w.b.On(w.t, heading)
+	w.b.See(w.t, words...)
+	w.on(heading)
 }
 
 // code reads the last code that was sent to an address, once it is another one than before.
@@ -178,6 +249,20 @@ func (w *walk) lastCode(to string) string {
 	return ""
 }
 
+// api is a program that somebody signed in to.
+func (w *walk) api(address, password string) *apiClient {
+	w.t.Helper()
+	tr := &http.Transport{TLSClientConfig: w.d.tls}
+	w.t.Cleanup(tr.CloseIdleConnections)
+	c := &apiClient{http: &http.Client{Transport: tr, Timeout: patience}, base: w.d.API + "/api/v1"}
+	var in struct{ Token string }
+	if status, err := c.do("POST", "/sign-in", m{"login": address, "password": password}, &in); err != nil || status != 200 || in.Token == "" {
+		w.t.Fatalf("sign in over the API: %d %v", status, err)
+	}
+	c.token = in.Token
+	return c
+}
+
 // comesIn says whether a mail program with that password comes in at the IMAP door.
 func (w *walk) comesIn(address, password string) bool {
 	w.t.Helper()
@@ -188,11 +273,15 @@ func (w *walk) comesIn(address, password string) bool {
 	return strings.HasPrefix(answer, "a OK")
 }
 
-// everyManner walks wide and with script; with LATCHKEY_DRILLS=long also narrow, and without script.
-func everyManner(t *testing.T, long bool, do func(*testing.T, manner)) {
+// everyManner walks wide and with script; as a drill without script at 360 px, and with LATCHKEY_DRILLS=long also with only
+// one of both.
+func everyManner(t *testing.T, drill bool, do func(*testing.T, manner)) {
 	manners := []manner{{"wide", false, true}}
-	if long {
-		manners = []manner{{"narrow", true, true}, {"without script", false, false}, {"narrow without script", true, false}}
+	if drill {
+		manners = []manner{{"narrow without script", true, false}}
+		if drillsAreLong() {
+			manners = append(manners, manner{"narrow", true, true}, manner{"without script", false, false})
+		}
 	}
 	for _, m := range manners {
 		t.Run(strings.ReplaceAll(m.name, " ", "-"), func(t *testing.T) {

@@ -71,7 +71,7 @@ func (w *walk) create(name string) string {
 	w.b.Press(w.t, "Create password")
 	w.on("Your new app password")
 	w.picture("app-password-made")
-	secret := w.secret()
+	secret := w.secret(appPasswordShape)
 	w.b.Follow(w.t, "Back to the list")
 	w.on("Third-party app passwords")
 	w.b.See(w.t, name)

@@ -26,14 +26,19 @@ type Browser struct {
 // browseFor bounds what a browser does in a test.
 const browseFor = 4 * time.Minute
 
-// Chromium starts one until the test ends. It takes the certificate, and no other that no authority of the system signed.
-func Chromium(t testing.TB, trusted *x509.Certificate) *Browser {
+// Chromium starts one until the test ends. It takes the certificates, and no other that no authority of the system signed.
+func Chromium(t testing.TB, trusted ...*x509.Certificate) *Browser {
 	t.Helper()
 	Need(t, "chromium")
-	print := sha256.Sum256(trusted.RawSubjectPublicKeyInfo)
+	prints := make([]string, len(trusted))
+	for i, c := range trusted {
+		sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)
+		prints[i] = base64.StdEncoding.EncodeToString(sum[:])
+	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], // chromedp gives it an empty folder and removes that
 		chromedp.ExecPath(programs["chromium"]), chromedp.Flag("no-sandbox", true), chromedp.Flag("disable-gpu", true), chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-component-update", true), chromedp.Flag("ignore-certificate-errors-spki-list", base64.StdEncoding.EncodeToString(print[:])))
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE localhost"),
+		chromedp.Flag("ignore-certificate-errors-spki-list", strings.Join(prints, ",")))
 	ctx, stop := context.WithTimeout(context.Background(), browseFor)
 	t.Cleanup(stop)
 	ctx, stopped := chromedp.NewExecAllocator(ctx, options...)

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	_ "embed"
+	"encoding/pem"
 	"fmt"
 	"html"
 	"io"
@@ -22,8 +23,9 @@ import (
 type OpenIDProvider struct {
 	Issuer   string
 	CAFile   string
-	Secret   string // of both clients
-	Redirect string // of both clients
+	Secret   string            // of both clients
+	Redirect string            // of both clients
+	Leaf     *x509.Certificate // of the server
 	client   *http.Client
 }
 
@@ -44,20 +46,32 @@ func fileExists(name string) bool {
 	return err == nil
 }
 
-// OpenID starts a provider until the test ends.
+// OpenID starts a provider until the test ends, which sends nobody anywhere but to a host that is not there.
 func OpenID(t testing.TB) *OpenIDProvider {
+	t.Helper()
+	return OpenIDFor(t, "https://latchkey.test/back")
+}
+
+// OpenIDFor is OpenID for clients with that redirect URL.
+func OpenIDFor(t testing.TB, redirect string) *OpenIDProvider {
 	t.Helper()
 	Need(t, "oidc-provider")
 	s := newServer(t, "openid")
 	c := newCertificate(t)
 	p := &OpenIDProvider{
 		Issuer: fmt.Sprintf("https://localhost:%d", s.ports.port(0)), CAFile: s.write(t, "ca.pem", c.ca, 0o644),
-		Secret: "canary-provider-secret-0123456789abcdef", Redirect: "https://latchkey.test/back",
+		Secret: "canary-provider-secret-0123456789abcdef", Redirect: redirect,
 	}
 	script := s.write(t, "provider.mjs", openIDScript, 0o644)
 	s.start(t, programs["node"], script, openIDFolder(), p.Issuer, s.write(t, "chain.pem", c.chain, 0o644), s.write(t, "key.pem", c.key, 0o600),
 		p.Secret, p.Redirect)
 	s.ready(t, s.ports.addr(0), false)
+	leaf, _ := pem.Decode([]byte(c.chain))
+	parsed, err := x509.ParseCertificate(leaf.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Leaf = parsed
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(c.ca))
 	jar, err := cookiejar.New(nil)

@@ -284,14 +284,16 @@ func (b *Browser) Script(t testing.TB, runs bool) {
 	command(t, b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !runs})
 }
 
-// Dark says which colours the person likes.
+// Dark says which colours the person likes, who likes nothing that moves: a colour on its way to another is neither.
 func (b *Browser) Dark(t testing.TB, likes bool) {
 	t.Helper()
 	value := "light"
 	if likes {
 		value = "dark"
 	}
-	command(t, b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}}})
+	command(t, b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+		{Name: "prefers-color-scheme", Value: value}, {Name: "prefers-reduced-motion", Value: "reduce"},
+	}})
 }
 
 // Shot takes a picture of the window.
@@ -304,4 +306,41 @@ func (b *Browser) Shot(t testing.TB, file string) {
 	if err := os.WriteFile(file, p.Data, 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Has says whether the page has a button, link, field or choice of that name now.
+func (b *Browser) Has(t testing.TB, kind, name string) bool {
+	t.Helper()
+	return slices.ContainsFunc(b.elements(t), func(e element) bool { return slices.Contains(roles[kind], e.role) && called(kind, e.name, name) })
+}
+
+// Attach chooses a file in the field that has that label.
+func (b *Browser) Attach(t testing.TB, label, file string) {
+	t.Helper()
+	var found element
+	b.until(t, "field for a file "+label, func(l []element) bool {
+		for _, found = range l {
+			if found.role == "button" && strings.HasPrefix(found.name, label) && found.value != "" {
+				return true
+			}
+		}
+		return false
+	})
+	command(t, b, dom.SetFileInputFiles, dom.SetFileInputFilesParams{Files: []string{file}, BackendNodeID: found.node})
+}
+
+// Type types where the keyboard is.
+func (b *Browser) Type(t testing.TB, text string) {
+	t.Helper()
+	command(t, b, input.InsertText, input.InsertTextParams{Text: text})
+}
+
+// Wide is how many pixels the page takes from left to right.
+func (b *Browser) Wide(t testing.TB) int {
+	t.Helper()
+	n, err := chromedp.Run(b.ctx, chromedp.Evaluate[float64]("document.documentElement.scrollWidth"))
+	if err != nil {
+		t.Fatalf("chromium: %v", err)
+	}
+	return int(n)
 }

@@ -162,3 +162,9 @@ func (b *Browser) Cookie(t testing.TB, at, name, value string) {
 	t.Helper()
 	command(t, b, network.SetCookie, network.SetCookieParams{Name: name, Value: value, URL: at, Path: "/", Secure: new(true), HTTPOnly: new(true)})
 }
+
+// Forget makes it another browser: it has no cookie any more.
+func (b *Browser) Forget(t testing.TB) {
+	t.Helper()
+	command(t, b, network.ClearBrowserCookies, cdp.Empty{})
+}
