@@ -102,7 +102,8 @@ func (w *walk) imports() {
 			w.t.Fatal(err)
 		}
 	}
-	w.left("Members")
+	w.b.Follow(w.t, "Members") // above the member's name
+	w.on("Members")
 	w.b.Follow(w.t, "Import")
 	w.on("Import members")
 	write("address,name\nsora@old.example,Sora\nno address at all,Ren\n")
@@ -210,6 +211,6 @@ func (w *walk) operator() {
 	w.b.See(w.t, "brand-new.example")
 	w.b.Follow(w.t, "Close brand-new.example")
 	w.on("Close the domain brand-new.example?")
-	w.b.Press(w.t, "Close")
+	w.b.Press(w.t, "Close the domain")
 	w.says("Domains", "Closed")
 }

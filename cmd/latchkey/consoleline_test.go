@@ -57,8 +57,7 @@ func walkLINE(t *testing.T, how manner) {
 	w.picture("line")
 	w.signOut()
 	w.b.Press(t, "Login with LINE")
-	w.b.Follow(t, "Go on")
-	w.on("Security")
+	w.on("Security") // he is signed in there, and led on by itself
 	w.signOut()
 	approve(t, r.h.core, policy.Deny)
 	w.b.Press(t, "Login with LINE") // the page is older than the change
@@ -71,8 +70,6 @@ func walkLINE(t *testing.T, how manner) {
 // atProvider is led there, signs in on the provider's own page and agrees.
 func (w *walk) atProvider(name string) {
 	w.t.Helper()
-	w.on("One moment")
-	w.b.Follow(w.t, "Go on")
 	w.b.Fill(w.t, "Enter any login", name)
 	w.b.Fill(w.t, "and password", "any")
 	w.b.Press(w.t, "Sign-in")
