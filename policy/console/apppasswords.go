@@ -79,9 +79,6 @@ type doorBox struct {
 	On          bool
 }
 
-// Bounds of the value that makes a form good for one creation: those of an idempotency key, of which it is one.
-const minOnce, maxOnce = 16, 64
-
 // appPasswordWanted shows the form. Links may fill it in: what programs need differs. Whoever must prove himself anew does
 // it now, before he types.
 func (p *page) appPasswordWanted() error {
@@ -142,10 +139,11 @@ type madePage struct {
 // appPasswordCreated makes one and shows it in the answer itself. The form's own value makes a second sending, by a reload
 // or an impatient finger, answer the same one.
 func (p *page) appPasswordCreated() error {
-	f := p.wishForm(p.r.PostForm, p.form("once"))
-	if len(f.Once) < minOnce || len(f.Once) > maxOnce {
-		return &authcore.Denial{Reason: authcore.Invalid, Detail: "The form did not arrive whole."}
+	once, err := p.once()
+	if err != nil {
+		return err
 	}
+	f := p.wishForm(p.r.PostForm, once)
 	w, wrong := f.wish()
 	if len(wrong) > 0 {
 		return p.wishAgain(f, &authcore.Denial{Reason: authcore.Invalid, Mistakes: append(wrong, apppass.NameMistakes(w.Name)...)})

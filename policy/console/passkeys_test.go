@@ -62,7 +62,7 @@ func TestPageOfPasskeys(t *testing.T) {
 	form.press("Create the passkey").is(401, "No passkey was made, or it took longer than two minutes: try again.") // once
 
 	b.naming("Key on my ring").withKey(authtest.Origin).is(200, "My laptop", "Key on my ring")
-	p = b.get("/security/two-step").is(200, "Passkeys 2").press("Switch on 2-step verification").is(200, "2-step verification is on")
+	b.get("/security/two-step").is(200, "Passkeys 2").press("Switch on 2-step verification").is(200, "2-step verification is on")
 	p = b.get("/security/passkeys").press("Delete My laptop").is(200, "The passkey was deleted.").hides("My laptop")
 	p.press("Delete Key on my ring").is(403, "It is your last method of 2-step verification: add another one first.", "Key on my ring")
 }

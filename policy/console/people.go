@@ -205,24 +205,3 @@ func (p *page) onceFor(what string) context.Context {
 	key := hex.EncodeToString(sum[:])
 	return authcore.WithIdempotencyKey(p.ctx, secret.New(key), key)
 }
-
-// peopleSayings are what is said after a change of members, doors and domains.
-func peopleSayings() map[string]string {
-	return map[string]string{
-		"suspended":          "The member is suspended and signed out of everything.",
-		"lifted":             "The suspension is removed. The member can sign in again.",
-		"member_signed_out":  "The member is signed out everywhere.",
-		"member_deleted":     "The member is deleted. You can restore the member for 7 days.",
-		"restored":           "The member is restored.",
-		"change_asked":       "The member sets a new password at the next sign-in.",
-		"two_step_reset":     "The 2-step verification is reset.",
-		"thing_deleted":      "Deleted.",
-		"door_session_ended": "The session is ended.",
-
-		"door_closed":     "The door is closed. Whoever was connected there is signed out.",
-		"door_opened":     "The door is open.",
-		"domain_created":  "The domain is created. Add its first administrator.",
-		"domain_closed":   "The domain is closed.",
-		"domain_reopened": "The domain is open again.",
-	}
-}

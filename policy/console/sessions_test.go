@@ -35,7 +35,7 @@ func TestConsoleSessions(t *testing.T) {
 		other.get("/security").leads("/sign-in", "/security")
 	}
 	imap = s.atDoor("imap", "opted-in", app)
-	b.get("/security/sessions").follow("Sign out everywhere").is(200, "this one too").press("Sign out everywhere")
+	b.get("/security/sessions").follow("Sign out everywhere").is(200, "this one too").press("Sign out everywhere").is(200, "You are signed out everywhere.")
 	b.get("/security").leads("/sign-in", "/security")
 	if s.stands("imap", "opted-in", app, imap) {
 		t.Error("the program is still signed in")
