@@ -125,7 +125,9 @@ func (d *demoHouse) foundPeople() error {
 // print says what to type into a mail program, and lines to paste into a shell.
 func (d *demoHouse) print(w io.Writer) {
 	o := d.description()
-	fmt.Fprint(w, "\nLatchkey demo. Everything runs on this machine alone; stop it with Ctrl-C.\n\nServers, for a program like Thunderbird (server name: localhost, or 127.0.0.1):\n\n")
+	fmt.Fprint(w, "\nLatchkey demo. Everything runs on this machine alone; stop it with Ctrl-C.\n\n")
+	d.printPages(w, o)
+	fmt.Fprint(w, "\nServers, for a program like Thunderbird (server name: localhost, or 127.0.0.1):\n\n")
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	row := func(what, name, security string) {
 		_, port, _ := splitAddress(o.Doors[name])
@@ -147,6 +149,20 @@ func (d *demoHouse) print(w io.Writer) {
 	}
 	_ = t.Flush()
 	d.printCurl(w, o)
+}
+
+// printPages says whom to sign in as, and with what, to see the pages of each role.
+func (d *demoHouse) printPages(w io.Writer, o description) {
+	fmt.Fprintf(w, "In a browser: %s/ (accept the warning of the certificate, or see below)\n\n", o.API)
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	for _, role := range []struct{ state, sees string }{{"account", "as a member"}, {"admin", "as an administrator"}, {"operator", "as the operator"}} {
+		for _, p := range o.People {
+			if p.State == role.state {
+				fmt.Fprintf(t, "  %s\t%s\t%s\n", role.sees, p.Address, p.AccountPassword)
+			}
+		}
+	}
+	_ = t.Flush()
 }
 
 // notes say of each state what to expect.
