@@ -172,21 +172,21 @@ func TestPictureOfThirtyDays(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := s.signedIn("admin").get(auditPath).follow("The last 30 days").is(200, "Sign-ins by door", "IMAP: 2", "Refusals by reason", "Wrong name or password: 3",
-		yesterday+" 3").hides("There are more", "Load the page again")
+		yesterday+" 3").hides("There are more", "Reload the page")
 	if n := strings.Count(p.body, `<th scope="row">`); n != 60 {
 		t.Errorf("%d rows", n)
 	}
 	if strings.Contains(p.body, "style=") || strings.Contains(p.body, "<style") || len(p.body) > 60<<10 {
 		t.Errorf("%d bytes, or with styles", len(p.body))
 	}
-	s.signedIn("operator").get("/domains/"+sample.New+"/audit/picture").is(200, "Web: 1", "There was none.")
+	s.signedIn("operator").get("/domains/"+sample.New+"/audit/picture").is(200, "Web: 1", "There were none.")
 }
 
 // A day with more entries than are counted says so.
 func TestPictureSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	s := open(t, Options{}, nil)
-	for name, want := range map[string]string{"Bounded": "the last bar shows at least so many", "Behind": "Days that are not counted to their end yet: 4."} {
+	for name, want := range map[string]string{"Bounded": "the last bar shows at least so many", "Behind": "Days that are not fully counted yet: 4."} {
 		got := s.drawnPicture(picturePage{Domain: sample.Old, Bounded: name == "Bounded", Behind: map[string]int{"Behind": 4}[name]})
 		if !strings.Contains(got, want) {
 			t.Errorf("%s: %s", name, got)

@@ -13,7 +13,7 @@ import (
 func actionWords() map[audit.Action]string {
 	return map[audit.Action]string{
 		audit.SignIn: en("Sign-in"), audit.SignOut: en("Signed out"), audit.SignOutEverywhere: en("Signed out everywhere"),
-		audit.Reauthenticate: en("Proved once more who he is"), audit.SessionEnd: en("Session ended"),
+		audit.Reauthenticate: en("Identity confirmed again"), audit.SessionEnd: en("Session ended"),
 		audit.PasswordChange: en("Account password changed"), audit.PasswordReset: en("Account password reset"),
 		audit.PasswordForgotten: en("Forgotten password replaced"), audit.AddressForgotten: en("Forgotten address asked for"),
 		audit.AppPasswordCreate: en("App password created"), audit.AppPasswordDelete: en("App password deleted"),

@@ -89,7 +89,7 @@ func TestContactThatDoesNotWait(t *testing.T) {
 	b := s.signedIn("account")
 	b.get("/contacts/add?kind=email").having("Send verification number").fill("E-mail address", ann.Value).press("Send verification number").is(200)
 	for who, other := range map[string]*browser{"another session": s.signedIn("account"), "another member": s.signedIn("admin")} {
-		if p := other.get("/contacts/"+ann.ContactID()).is(200, "Nothing waits for a verification number any more"); p.at.Path != "/contacts" {
+		if p := other.get("/contacts/"+ann.ContactID()).is(200, "This contact no longer waits for a verification number"); p.at.Path != "/contacts" {
 			t.Errorf("%s is at %s", who, p.at)
 		}
 	}

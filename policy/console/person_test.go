@@ -225,7 +225,7 @@ func TestAppPasswordsAndSessionsOfAMember(t *testing.T) {
 		t.Fatalf("%q, %v", d.Reason, err)
 	}
 	b := s.signedIn("admin")
-	p := b.get("/members/opted-in@old.example").is(200, "imap", "192.0.2.10", "In mail and calendar programs only app passwords count")
+	p := b.get("/members/opted-in@old.example").is(200, "imap", "192.0.2.10", "In third-party apps this member logs in with app passwords only.")
 	p.within("192.0.2.10", "End").press("End").is(200, "The session is ended.", "The member is not signed in anywhere.")
 	p.follow("Delete Demo").is(200, "Delete the app password “Demo” of opted-in@old.example?").press("Delete").is(200, "Deleted.", "There are none.")
 	b.get("/members/opted-in@old.example/app-passwords/none/delete").is(404)

@@ -71,7 +71,7 @@ func (p *page) lockedOut(v authcore.Preview) consequence {
 
 func (p *page) ending(v authcore.Preview) consequence {
 	c := consequence{Title: p.t("%d of %d members would lose a way to sign in", v.Ending, v.Members),
-		Hint: p.t("They keep their password. All that they have for the second step is the same thing once more: a personal e-mail address for each mends it.")}
+		Hint: p.t("They can still sign in with their password. For the second step they only have what they already signed in with: add a personal e-mail address for each.")}
 	for _, m := range v.EndingList {
 		var ways []string
 		for _, way := range m.Ways {

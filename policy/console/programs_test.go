@@ -102,11 +102,11 @@ func TestProgramsRefuse(t *testing.T) {
 	for range 4 {
 		b.get("/programs/outlook").having("Create password").press("Create password").is(200, "It is shown only this once")
 	}
-	b.get("/programs/outlook").is(200, "You have as many app passwords as you may", "mail.example.com").hides("Create password")
+	b.get("/programs/outlook").is(200, "You have the maximum number of app passwords", "mail.example.com").hides("Create password")
 	form.fill("Name of the program", "The sixth").press("Create password").is(409)
 	s.signedIn("account").get("/programs/outlook").is(200, "Your programs sign in with your account password at present", "993").hides("Create password")
 	s.browser().get("/programs").hides("Thunderbird")
-	open(t, Options{}, nil).signedIn("account").get("/programs").is(200, "No program can sign in for you at present")
+	open(t, Options{}, nil).signedIn("account").get("/programs").is(200, "No program can log in to your account at present")
 	s.clock.pass(11 * 60e9)
 	b.get("/programs/thunderbird").hides("Create password")
 }

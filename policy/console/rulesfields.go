@@ -60,10 +60,10 @@ func typed(kind, name, title, about, label string, words func(string) string) ru
 func (p *page) ruleSections(r *rules, mistakes map[string]string) []ruleSection {
 	l := []ruleSection{
 		{Title: p.t("Password policies"), Rules: p.passwordRules(),
-			Hint: p.t("Changing this setting does not force members to sign out. A new password follows the new policy; existing ones are not looked at.")},
-		{Title: p.t("Login settings"), Hint: p.t("A change holds from the next sign-in."), Rules: p.signInRules(r)},
-		{Title: p.t("Third-party programs"), Rules: p.thirdPartyRules(r),
-			Hint: p.t("Mail and calendar programs, which know no second step.")},
+			Hint: p.t("Changing this setting does not force members to sign out. New passwords must follow the new policy; existing passwords stay valid.")},
+		{Title: p.t("Login settings"), Hint: p.t("Changes apply from the next sign-in."), Rules: p.signInRules(r)},
+		{Title: p.t("Third-party apps"), Rules: p.thirdPartyRules(r),
+			Hint: p.t("Mail and calendar apps. They cannot ask for a second step.")},
 		{Title: p.t("Sessions and personal information"), Rules: p.otherRules()},
 	}
 	for i := range l {
@@ -121,7 +121,7 @@ func (p *page) passwordRules() []rule {
 		chosen(byList, "password.max_failures", p.t("Limit the number of login attempts"),
 			p.t("Members with a suspended account sign out of all services, and sign in only after the administrator removes the suspension. The same wrong password counts once."), tries...),
 		p.refusal("password.refuse_sequences", p.t("Repeated and consecutive characters"), p.t("Three or more, like aaa, abc or 321.")),
-		p.refusal("password.refuse_common", p.t("Common passwords"), p.t("Those that are guessed first, and those that contain the sign-in name.")),
+		p.refusal("password.refuse_common", p.t("Common passwords"), p.t("Passwords that are easy to guess, and those that contain the sign-in name.")),
 	}
 }
 
@@ -155,7 +155,7 @@ func (p *page) signInRules(r *rules) []rule {
 				"", p.t("Members who have been using it cannot use it from the next sign-in.")))
 		}
 	}
-	return append(l, chosen(byButtons, "sign_in.trust_browser", p.t("Trust a browser"), p.t("Members may spare a browser the second step for 30 days."),
+	return append(l, chosen(byButtons, "sign_in.trust_browser", p.t("Trust a browser"), p.t("Members can skip the second step for 30 days in a browser that they trust."),
 		choice(true, p.t("Allow")), choice(false, p.t("Do not approve"))))
 }
 
@@ -187,7 +187,7 @@ func (p *page) thirdPartyRules(r *rules) []rule {
 		most = append(most, choice(n, strconv.Itoa(n)))
 	}
 	rest := []rule{
-		chosen(byButtons, "third_party.two_step_at_doors", p.t("2-step verification and programs"), p.t("A program knows no second step."),
+		chosen(byButtons, "third_party.two_step_at_doors", p.t("2-step verification and programs"), p.t("Third-party apps cannot ask for a second step."),
 			choice(policy.Enforce, p.t("App passwords only, for members with 2-step verification")),
 			choice(policy.Ignore, p.t("The account password is accepted for them too"))),
 		chosen(byList, "third_party.max_app_passwords", p.t("App passwords for each member"), p.t("How many a member may have."), most...),

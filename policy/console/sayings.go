@@ -18,7 +18,7 @@ func sayings() map[string]string {
 		"number_sent":           "A verification number was sent.",
 		"contact_verified":      "It is verified.",
 		"contact_removed":       "It was removed.",
-		"contact_gone":          "Nothing waits for a verification number any more: enter it again.",
+		"contact_gone":          "This contact no longer waits for a verification number: enter it again.",
 		"phone_connected":       "Your phone number is connected. You can sign in with it.",
 		"phone_disconnected":    "Your phone number is disconnected.",
 		"phone_again":           "This took too long: enter the phone number again.",
@@ -36,7 +36,7 @@ func sayings() map[string]string {
 		"message_deleted":       "The message was deleted.",
 		"begin_again":           "This step took too long, or was done already: begin again.",
 		"code_sent":             "A verification number was sent.",
-		"code_in_inbox":         "If a member has connected this number, a new verification number is among his messages.",
+		"code_in_inbox":         "If a member has connected this number, a new verification number is under their Notifications.",
 		"confirmed":             "Thank you. Now do once more what you were about to do.",
 		"passkey_refused":       "The passkey was not accepted. Try again, or choose another way.",
 		"password_set":          "Your new password is set. Sign in with it.",
@@ -48,7 +48,7 @@ func sayings() map[string]string {
 		"already_linked":        "This account is connected already, to you or to somebody else.",
 		"way_denied":            "Your administrator does not allow this way. Choose another one.",
 		"not_let_in":            "You cannot sign in with this account. If your account is suspended, ask your administrator.",
-		"somebody_else":         "That account belongs to somebody else than who is signed in.",
+		"somebody_else":         "That account belongs to somebody else, not to you.",
 		"token_deleted":         "The API token was deleted.",
 	}
 	maps.Copy(l, peopleSayings())
