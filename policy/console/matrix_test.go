@@ -351,11 +351,6 @@ func TestMatrixOfRefusals(t *testing.T) {
 	}
 }
 
-// counts says that a refusal is a wrong password, which is counted.
-func counts(r rightsRow) bool {
-	return r.pattern() == "POST /security/password" || r.pattern() == "POST /reauthenticate"
-}
-
 // What is one's own is there, and others' is not.
 func TestMatrixOfOnesOwn(t *testing.T) {
 	t.Parallel()
