@@ -206,6 +206,7 @@ func (w *walk) operator() {
 	w.on("Create domain")
 	w.b.Fill(w.t, "Name of the mail domain", "brand-new.example")
 	w.b.Press(w.t, "Create domain")
+	w.on("Members") // of the new one
 	w.b.See(w.t, "brand-new.example")
 	w.left("Domains")
 	w.b.See(w.t, "brand-new.example")
