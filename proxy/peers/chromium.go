@@ -37,7 +37,7 @@ func Chromium(t testing.TB, trusted ...*x509.Certificate) *Browser {
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], // chromedp gives it an empty folder and removes that
 		chromedp.ExecPath(programs["chromium"]), chromedp.Flag("no-sandbox", true), chromedp.Flag("disable-gpu", true), chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-component-update", true), chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE localhost"),
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"),
 		chromedp.Flag("ignore-certificate-errors-spki-list", strings.Join(prints, ",")))
 	ctx, stop := context.WithTimeout(context.Background(), browseFor)
 	t.Cleanup(stop)
