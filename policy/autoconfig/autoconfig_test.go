@@ -58,7 +58,7 @@ func TestThunderbird(t *testing.T) {
 		t.Fatal(err)
 	}
 	in, out := c.Provider.Incoming, c.Provider.Outgoing
-	if len(in) != 3 || in[0] != (mailServer{"imap", "mail.example.com", 143, "STARTTLS", "password-cleartext", "%EMAILADDRESS%"}) || in[1].Socket != "SSL" || len(out) != 1 ||
+	if len(in) != 3 || in[0] != (mailServer{"imap", "mail.example.com", 993, "SSL", "password-cleartext", "%EMAILADDRESS%"}) || in[2].Socket != "STARTTLS" || len(out) != 1 ||
 		c.Provider.Calendars[0].URL != "https://dav.example.com/dav/" || c.Provider.Contacts[0].URL != "https://dav.example.com:8443/" || c.Provider.ID != "example.com" {
 		t.Errorf("%s", b)
 	}

@@ -22,8 +22,14 @@ type Service struct {
 	Path     string // of CalDAV and CardDAV: where the upstream's tree begins
 }
 
-// Services are all there are, the best of a door first.
+// Services are all there are.
 type Services []Service
+
+// ranked puts TLS from the first byte before STARTTLS (RFC 8314 section 3): programs take the first that they can use.
+func (l Services) ranked() Services {
+	rank := map[bool]int{true: 1}
+	return slices.SortedStableFunc(slices.Values(l), func(a, b Service) int { return rank[a.StartTLS] - rank[b.StartTLS] })
+}
 
 // Open are those of the doors that a domain has open.
 func (l Services) Open(doors []string) Services {

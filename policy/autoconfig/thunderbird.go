@@ -47,7 +47,7 @@ const wholeAddress = "%EMAILADDRESS%"
 // Thunderbird is the document for a domain.
 func (l Services) Thunderbird(domain string) ([]byte, error) {
 	p := emailProvider{ID: domain, Domain: domain, Name: domain, Short: domain}
-	for _, s := range l {
+	for _, s := range l.ranked() {
 		switch s.Door {
 		case policy.IMAP, policy.POP3:
 			p.Incoming = append(p.Incoming, s.thunderbird())
