@@ -67,9 +67,6 @@ func Arrived(ctx context.Context) { _ = requestOf(ctx).control.SetReadDeadline(t
 // ClientOf is who asks.
 func ClientOf(ctx context.Context) authcore.Client { return requestOf(ctx).client }
 
-// RequestID is the id that the request's event has.
-func RequestID(ctx context.Context) string { return requestOf(ctx).id }
-
 // SignedInAs puts the member into the request's event and counts the request as his: a Problem when he asks too often.
 func (k *Kit) SignedInAs(ctx context.Context, a authcore.Actor) *Problem {
 	requestOf(ctx).actor = a
