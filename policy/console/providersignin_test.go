@@ -2,8 +2,10 @@ package console
 
 import (
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"latchkey/authcore"
 	"latchkey/authcore/authtest"
@@ -167,6 +169,33 @@ func TestLoginWithPhoneNumber(t *testing.T) {
 	b.in("account")
 	p = b.get("/reauthenticate?next=%2Flanguage").press("Send a code to my phone number").path("/sign-in/phone/code").hides("Send it as a service message")
 	p.having("Confirm").fill("Verification number", s.code(cell.Value)).press("Confirm").path("/language").is(200, "Thank you.")
+}
+
+// Where no text message arrives, the number comes as a service message, which is read where one is signed in already.
+func TestLoginWithPhoneNumberByServiceMessage(t *testing.T) {
+	t.Parallel()
+	s := timed(t, nil)
+	s.rule(func(p *policy.Policy) { p.SignIn.Phone = policy.Allow })
+	a := s.Actor(t, "account")
+	asked, err := s.LinkPhone(t.Context(), a, cell.Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ConfirmPhoneLink(t.Context(), a, asked.Ticket, secretOf(s.code(cell.Value))); err != nil {
+		t.Fatal(err)
+	}
+	older := s.signedIn("account")
+	b := s.browser()
+	p := b.get("/sign-in?domain=old.example&next=%2Flanguage").follow("Login with phone number").
+		having("Send a verification number").fill("Mobile phone number", cell.Value).press("Send a verification number")
+	s.clock.pass(61 * time.Second)
+	p = p.press("Send it as a service message instead").is(200)
+	code := regexp.MustCompile(`\b\d{6}\b`).FindString(older.get("/notifications").is(200).text())
+	if code == "" {
+		t.Fatal("the older session reads no code")
+	}
+	p.having("Confirm").fill("Verification number", code).press("Confirm").path("/language")
+	b.in("account")
 }
 
 func TestForgottenPassword(t *testing.T) {
