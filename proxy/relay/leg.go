@@ -62,10 +62,10 @@ func (s *Session) armWrite(l *leg) error {
 		return l.conn.SetWriteDeadline(time.Now().Add(lastWord))
 	}
 	now := time.Now()
-	if l.writeBy.Sub(now) > stall*3/4 {
+	if stall := s.relay.limits.stall; l.writeBy.Sub(now) > stall*3/4 {
 		return nil
 	}
-	l.writeBy = now.Add(stall)
+	l.writeBy = now.Add(s.relay.limits.stall)
 	return l.conn.SetWriteDeadline(l.writeBy)
 }
 

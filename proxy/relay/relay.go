@@ -34,11 +34,15 @@ const DefaultIdle = 31 * time.Minute
 type Settings struct {
 	// Idle is the limit of sessions whose Options name none. Zero: DefaultIdle.
 	Idle time.Duration
+	// Goroutines relays every session with goroutines of its own, as it is done on systems other than Linux: for tests
+	// and comparisons.
+	Goroutines bool
 }
 
 // Relay runs sessions.
 type Relay struct {
 	settings Settings
+	limits   limits
 	buffers  buffers
 
 	started      atomic.Int64
@@ -56,7 +60,7 @@ func New(o Settings) *Relay {
 	if o.Idle == 0 {
 		o.Idle = DefaultIdle
 	}
-	return &Relay{settings: o, live: map[*Session]struct{}{}}
+	return &Relay{settings: o, limits: defaultLimits(), live: map[*Session]struct{}{}}
 }
 
 // Counters are what a Relay has done so far. The octets are those of sessions that have ended.

@@ -43,20 +43,28 @@ const (
 	Upstream Side = "upstream"
 )
 
-const (
-	// quietBefore: a client that got nothing for so long waits for whatever comes, so a farewell is not read as a part
-	// of something else.
-	quietBefore = 10 * time.Second
+// limits of a Relay are always those of defaultLimits, but in tests.
+type limits struct {
+	// quiet: a client that got nothing for so long waits for whatever comes, so a farewell is not read as a part of
+	// something else.
+	quiet time.Duration
 	// linger bounds the silence after one side has ended: long enough for an answer to the last command, short enough
 	// for a peer that will never say its end.
-	linger = 30 * time.Second
+	linger time.Duration
 	// stall bounds one write of at most 32 KiB. A phone in a tunnel gets its minutes; who takes less than 150 octets a
 	// second for so long costs more than he is worth. It is renewed late: a write has three quarters of it at least.
-	stall = 4 * time.Minute
-	// lastWord bounds the writes of a session that is being cut: either they fit the socket's buffer or they are lost.
-	// It leaves a cut within a second.
-	lastWord = 300 * time.Millisecond
-)
+	stall time.Duration
+	// cool: after a silence of this length a borrowed buffer goes back.
+	cool time.Duration
+}
+
+func defaultLimits() limits {
+	return limits{quiet: 10 * time.Second, linger: 30 * time.Second, stall: 4 * time.Minute, cool: time.Second}
+}
+
+// lastWord bounds the writes of a session that is being cut: either they fit the socket's buffer or they are lost. It
+// leaves a cut within a second.
+const lastWord = 300 * time.Millisecond
 
 // Session is one client and its upstream.
 type Session struct {
@@ -161,7 +169,7 @@ func (s *Session) cut(cause error) {
 		s.split.nudge()
 		return
 	}
-	s.polite = s.quiet() >= quietBefore && !s.halves
+	s.polite = s.quiet() >= s.relay.limits.quiet && !s.halves
 	s.stop()
 }
 
@@ -251,7 +259,7 @@ func (s *Session) next() time.Duration {
 	if s.drained != nil {
 		next = min(next, time.Until(s.drainBy))
 		if s.split == nil {
-			next = min(next, quietBefore-s.quiet())
+			next = min(next, s.relay.limits.quiet-s.quiet())
 		}
 	}
 	return next
@@ -261,9 +269,9 @@ func (s *Session) next() time.Duration {
 func (s *Session) limit() time.Duration {
 	switch {
 	case s.halves:
-		return min(linger, s.o.Idle)
+		return min(s.relay.limits.linger, s.o.Idle)
 	case s.held:
-		return min(stall, s.o.Idle)
+		return min(s.relay.limits.stall, s.o.Idle)
 	}
 	return s.o.Idle
 }

@@ -16,8 +16,6 @@ const (
 	bufferSize = 32 << 10
 	// smallSize is what a TLS leg holds while it waits: a usual command or reply fits.
 	smallSize = 512
-	// coolAfter a silence of this length a borrowed buffer goes back.
-	coolAfter = time.Second
 )
 
 // buffers are those of a Relay.
@@ -134,7 +132,7 @@ func (src *source) nextAny() ([]byte, error) {
 	if src.large == nil {
 		src.large = src.s.relay.buffers.borrow()
 	}
-	if err := src.s.armRead(src.l, time.Now().Add(coolAfter)); err != nil {
+	if err := src.s.armRead(src.l, time.Now().Add(src.s.relay.limits.cool)); err != nil {
 		return nil, err
 	}
 	n, err := src.l.conn.Read(src.large[:])
