@@ -1,10 +1,6 @@
 package relay
 
-import (
-	"time"
-
-	"latchkey/proxy/wire"
-)
+import "time"
 
 // How a session with a splitter is left: cut, drained, or broken off by the splitter itself.
 
@@ -17,82 +13,132 @@ const (
 	swallowMost = 1 << 20
 )
 
-// part asks the splitter how to leave, and does so or waits.
-func (e *split) part() {
-	cut, drained := e.s.asked()
-	if !cut && drained == nil {
+// exit is how a session is left. Few sessions have one at any time.
+type exit struct {
+	cut       bool      // it is cut, not drained
+	drained   error     // the cause of the drain
+	how       Action    // what Part or the splitter said
+	due       bool      // and it is done as soon as both sides have got everything
+	by        time.Time // when the present step is done at the latest; zero: no limit
+	swallowed int       // octets of the client after its last word
+}
+
+// part notes that the session is cut, or shall leave when it can because of drained, and asks the splitter how. It may
+// be called again; a cut overrides a drain.
+func (m *machine) part(cut bool, drained error) {
+	defer m.caught()
+	if m.done || m.parted || !cut && drained == nil {
 		return
 	}
-	if cut && !e.cut { // what was granted to a drain is void
-		e.cut, e.by = true, time.Time{}
+	x := m.exiting()
+	x.drained = drained
+	if cut && !x.cut { // what was granted to a drain is void
+		x.cut, x.by = true, time.Time{}
 	}
-	e.leaving = true
-	how, wait := e.sp.Part(!cut)
+	m.ask()
+}
+
+// next is when tick is to be called; zero: not at all.
+func (m *machine) next() time.Time {
+	if m.exit == nil {
+		return time.Time{}
+	}
+	return m.exit.by
+}
+
+// tick notes that next has come: the reply in flight, or the client with its last word, took too long.
+func (m *machine) tick() {
+	defer m.caught()
+	switch {
+	case m.done || m.exit == nil || m.exit.by.IsZero() || time.Now().Before(m.exit.by):
+	case m.parted:
+		m.done = true
+	default:
+		m.leave(m.exit.how)
+	}
+}
+
+func (m *machine) exiting() *exit {
+	if m.exit == nil {
+		m.exit = new(exit)
+	}
+	return m.exit
+}
+
+// leaving says that the session has been asked to leave, and has not made up its mind.
+func (m *machine) leaving() bool { return m.exit != nil && !m.exit.due && !m.parted && !m.done }
+
+// ask asks a splitter that shall leave how, and does so or waits.
+func (m *machine) ask() {
+	if !m.leaving() || m.waits() {
+		return
+	}
+	x := m.exit
+	how, wait := m.splitter.Part(!x.cut)
 	if how.Cause == nil {
-		how.Cause = drained
+		how.Cause = x.drained
 	}
-	if cut {
+	if x.cut {
 		wait = min(wait, maxReplyWait)
 	}
 	if wait <= 0 {
-		e.leave(how)
+		m.leave(how)
 		return
 	}
-	e.how = how
-	if by := time.Now().Add(wait); e.by.IsZero() || by.Before(e.by) {
-		e.by = by
-		e.timer.Reset(wait)
+	x.how = how
+	if by := time.Now().Add(wait); x.by.IsZero() || by.Before(x.by) {
+		x.by = by
 	}
-}
-
-// asked is what Cut and Drain have set.
-func (s *Session) asked() (cut bool, drained error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.cutting, s.drained
 }
 
 // leave ends the session as a says: anything but Close breaks the upstream before the client hears of it.
-func (e *split) leave(a Action) {
-	e.done = true
-	if a.Kind == Close {
-		e.s.upstream.close()
-	} else {
-		e.s.upstream.reset()
-		if a.Cause == nil {
-			a.Cause = ErrAborted
-		}
+func (m *machine) leave(a Action) {
+	x := m.exiting()
+	if m.waits() {
+		x.how, x.due, x.by = a, true, time.Time{}
+		return
 	}
-	e.s.blame(a.Cause)
-	e.swallow = len(a.Bytes) > 0 && e.s.client.sayLast(a.Bytes)
+	m.parted = true
+	if a.Kind != Close && a.Cause == nil {
+		a.Cause = ErrAborted
+	}
+	m.sink.leaveUpstream(a.Kind != Close)
+	m.sink.blame("", a.Cause)
+	m.say(a.Bytes)
 }
 
-// blame names the cause of an end, if it has none yet.
-func (s *Session) blame(cause error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cause == nil && !s.stopped {
-		s.cause = cause
+// say tells the client a last word.
+func (m *machine) say(word []byte) {
+	if len(word) == 0 {
+		m.done = true
+		return
+	}
+	full, err := m.sink.sayLast(word)
+	switch {
+	case err != nil:
+		m.done = true
+	case full:
+		m.client.full = true
+		m.exit.by = time.Now().Add(lastWord)
+	default:
+		m.listen()
 	}
 }
 
-// swallowRest reads on, for a moment, so that the client gets the last word.
-func (e *split) swallowRest() {
-	if wire.CloseWrite(e.s.client.conn) != nil {
-		return // gone, or a pipe
+// listen reads on for a moment after the last word, so that the client gets it.
+func (m *machine) listen() {
+	if m.client.ended || !m.sink.endWrite(Client) {
+		m.done = true
+		return
 	}
-	enough := time.NewTimer(swallowTime)
-	defer enough.Stop()
-	for n := 0; n < swallowMost; {
-		select {
-		case c := <-e.client.chunks:
-			if c.err != nil {
-				return
-			}
-			n += len(c.p)
-			e.client.taken <- struct{}{}
-		case <-enough.C:
-			return
-		}
+	m.exit.by = time.Now().Add(swallowTime)
+}
+
+// swallow takes what the client says after its last word.
+func (m *machine) swallow(in *party, n int) {
+	if in != &m.client {
+		return
 	}
+	m.exit.swallowed += n
+	m.done = m.exit.swallowed >= swallowMost
 }

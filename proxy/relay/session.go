@@ -1,8 +1,6 @@
 package relay
 
 import (
-	"fmt"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -311,19 +309,4 @@ func (s *Session) farewell(cause error) []byte {
 		return nil
 	}
 	return s.o.Farewell(cause)
-}
-
-// PanicError is the Cause of a session in which a splitter panicked.
-type PanicError struct {
-	Value any
-	Stack []byte
-}
-
-func (e *PanicError) Error() string { return fmt.Sprintf("panic in the relay: %v", e.Value) }
-
-// caught turns a panic into the end of one session.
-func (s *Session) caught() {
-	if v := recover(); v != nil {
-		s.fail(&PanicError{Value: v, Stack: debug.Stack()})
-	}
 }
