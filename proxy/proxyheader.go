@@ -36,7 +36,10 @@ const (
 var signatureV2 = []byte("\r\n\r\n\x00\r\nQUIT\n")
 
 // ends are both addresses of a connection.
-type ends struct{ client, local netip.AddrPort }
+type ends struct {
+	client, local netip.AddrPort
+	tls           endedTLS
+}
 
 // endsOf answers the addresses that the socket knows.
 func endsOf(c net.Conn) ends {
@@ -57,8 +60,9 @@ func listed(networks []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(a.Unmap().WithZone("")) })
 }
 
-// readHeader reads the PROXY header that must stand at the front of c and answers the addresses it vouches for. A header
-// that names none (LOCAL, UNKNOWN: a health check) leaves those of the socket.
+// readHeader reads the PROXY header that must stand at the front of c and answers what it vouches for: the addresses, and
+// TLS that ended at the load balancer. A header that names no addresses (LOCAL, UNKNOWN: a health check) leaves those of the
+// socket, and says nothing of TLS.
 func readHeader(c net.Conn, deadline time.Time) (ends, error) {
 	socket := endsOf(c)
 	if err := c.SetReadDeadline(deadline); err != nil {
@@ -79,7 +83,11 @@ func readHeader(c net.Conn, deadline time.Time) (ends, error) {
 	if h.Command.IsLocal() || !ok {
 		return socket, nil
 	}
-	return ends{client: addrPort(from), local: addrPort(to)}, nil
+	ended, err := tlsBefore(h)
+	if err != nil {
+		return socket, err
+	}
+	return ends{client: addrPort(from), local: addrPort(to), tls: ended}, nil
 }
 
 // headerOctets takes exactly the header off r.

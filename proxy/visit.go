@@ -91,14 +91,16 @@ func (v *visit) identify() error {
 	return err
 }
 
-// secure does the implicit TLS handshake, if there is one, and answers what is known of the connection.
+// secure does the implicit TLS handshake, if there is one, and answers what is known of the connection. TLS that ended at
+// the load balancer counts where none is spoken here.
 func (v *visit) secure(ctx context.Context) (authcore.ConnInfo, error) {
 	info := authcore.ConnInfo{
 		ID: v.event.id, Listener: v.l.Name, Client: v.ends.client, ClientVouched: vouched(v.ends.client.Addr()),
 		Local: v.ends.local, DefaultDomain: v.l.DefaultDomain,
 	}
 	if v.l.TLS == nil {
-		return info, nil
+		v.event.tls = v.ends.tls.version
+		return v.ends.tls.onto(info), nil
 	}
 	if err := v.client.ServerTLS(ctx, v.l.TLS, helloTime); err != nil {
 		return info, fmt.Errorf("%w: %w", ErrGone, err) // a client that does not trust us, or a scanner

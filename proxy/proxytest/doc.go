@@ -56,7 +56,8 @@
 //	            a setting; those below are known to the runner, all others are for the function that builds the
 //	            Protocol, which must ask for each of them
 //
-// Settings of a client: tls (starttls: the default, implicit, none), sni, client (address:port), default_domain.
+// Settings of a client: tls (starttls: the default, implicit, none), tls_before (TLSv1.3: ended at a trusted
+// load balancer), sni, client (address:port), default_domain.
 //
 // Settings of an upstream: way, user, master, secret, token, starttls (on: the Leg asks for it), session, facts (on),
 // authenticates_only_door (on), client, local, vouched (off), helo, agent, tls_version, tls_cipher, sni,

@@ -127,6 +127,7 @@ const signInTime = 60 * time.Second
 func dialogue(t *testing.T, s *script, build Build) error {
 	r := newRun(t, s)
 	info := s.settings.conn(t)
+	info.TLSVersion = s.settings.Get("tls_before", "")
 	r.sni = s.settings.Get("sni", DoorName)
 	clientEnd, doorEnd := Pipe(info.Client, info.Local)
 	r.client = newSide(clientEnd, &r.wg)

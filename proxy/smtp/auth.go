@@ -16,7 +16,7 @@ func (d *dialogue) auth(ctx context.Context, args string) error {
 	name, initial, given := strings.Cut(args, " ")
 	mechanism, m, known := sasl.New(name)
 	switch {
-	case d.c.TLS() == nil: // before anything else: the rest of the exchange would show more
+	case !d.secure(): // before anything else: the rest of the exchange would show more
 		return d.reply(verdictOf(authcore.TLSRequired))
 	case !d.extended:
 		return d.reply(replyHelloFirst)

@@ -99,9 +99,12 @@ func (d *dialogue) do(ctx context.Context, verb, args string) error {
 	}
 }
 
+// secure: here, or before a load balancer that we trust.
+func (d *dialogue) secure() bool { return d.info.TLSVersion != "" }
+
 // authFirst is what stands before any mail.
 func (d *dialogue) authFirst() string {
-	if d.c.TLS() == nil {
+	if !d.secure() {
 		return replyWantTLS
 	}
 	return replyWantAuth

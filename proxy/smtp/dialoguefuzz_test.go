@@ -51,12 +51,14 @@ func FuzzDialogue(f *testing.F) {
 }
 
 func serve(p *Protocol, door *wire.Conn, cfg *tls.Config, secure bool) error {
+	var info authcore.ConnInfo
 	if secure {
 		if err := door.ServerTLS(context.Background(), cfg, 5*time.Second); err != nil {
 			return err
 		}
+		info = proxy.WithTLS(info, door.TLS())
 	}
-	_, err := p.Dialogue(context.Background(), door, authcore.ConnInfo{})
+	_, err := p.Dialogue(context.Background(), door, info)
 	return err
 }
 

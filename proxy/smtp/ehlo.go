@@ -35,7 +35,7 @@ func (d *dialogue) hello(extended bool, name string) error {
 // have to keep.
 func (d *dialogue) own() []string {
 	switch {
-	case d.c.TLS() != nil:
+	case d.secure():
 		return []string{"AUTH " + strings.Join(sasl.Names(), " ")}
 	case d.p.o.TLS != nil:
 		return []string{"STARTTLS"}

@@ -105,7 +105,7 @@ func waits(ctx context.Context, t *testing.T, door *Protocol, cfg *tls.Config, o
 		t.Error(err)
 		return
 	}
-	if _, err := door.Dialogue(ctx, c, authcore.ConnInfo{}); !errors.Is(err, proxy.ErrGone) {
+	if _, err := door.Dialogue(ctx, c, proxy.WithTLS(authcore.ConnInfo{}, c.TLS())); !errors.Is(err, proxy.ErrGone) {
 		t.Errorf("Dialogue: %v", err)
 	}
 }

@@ -16,7 +16,7 @@ func (d *dialogue) startTLS(ctx context.Context, args string) error {
 	switch {
 	case args != "":
 		return d.reply(replyNoArguments)
-	case d.c.TLS() != nil:
+	case d.secure():
 		return d.reply(replyNoTLSNow)
 	case d.p.o.TLS == nil:
 		return d.reply(replyNotHere)
