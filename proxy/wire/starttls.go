@@ -27,7 +27,7 @@ func (c *Conn) handshake(ctx context.Context, side side, cfg *tls.Config, timeou
 	if err := c.readyForTLS(timeout); err != nil {
 		return err
 	}
-	t := side(c.raw, cfg)
+	t := side(&Footing{Conn: c.raw}, cfg)
 	if err := t.HandshakeContext(ctx); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
