@@ -114,6 +114,7 @@ type Audit struct {
 type Upstream struct {
 	Protocol              string   `yaml:"protocol"` // imap, smtp, pop3, http
 	Addresses             []string `yaml:"addresses"`
+	SourceAddresses       []string `yaml:"source_addresses"` // of this host, to dial from
 	TLS                   TLS      `yaml:"tls"`
 	SignIn                string   `yaml:"sign_in"`
 	Master                string   `yaml:"master"`

@@ -238,7 +238,7 @@ func (s *server) downError() error {
 
 // blameless says whether an error of a connect says nothing about the address: this process lacks what it needs.
 func blameless(err error) bool {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL, errNoPort} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -288,7 +288,7 @@ func (p *Pool) listen(ctx context.Context, s *server, a *address) {
 
 // only answers the upstream with one of its addresses, for probes.
 func (p *Pool) only(s *server, a *address) *server {
-	one := &server{Server: s.Server, tls: s.tls, timeout: s.timeout, addresses: []*address{a}, log: s.log, probing: true}
+	one := &server{Server: s.Server, tls: s.tls, timeout: s.timeout, addresses: []*address{a}, sources: s.sources, log: s.log, probing: true}
 	one.Addresses = []string{a.at}
 	if s.http != nil {
 		one.http = newHTTP(p, one)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
@@ -130,14 +129,9 @@ func (s *server) connectOne(parent context.Context, a *address, left int) (net.C
 	if deadline, ok := parent.Deadline(); ok {
 		timeout = min(timeout, time.Until(deadline)/time.Duration(left))
 	}
-	network, address := "tcp", a.at
-	if path, ok := strings.CutPrefix(address, unixPrefix); ok {
-		network, address = "unix", path
-	}
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
-	var d net.Dialer // TCP_NODELAY and keep-alive are on by default
-	conn, err := d.DialContext(ctx, network, address)
+	conn, err := s.sources.dial(ctx, a.at)
 	switch {
 	case err == nil:
 		a.connected(time.Now())

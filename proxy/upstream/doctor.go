@@ -115,6 +115,11 @@ func (t *patient) settings() {
 	if t.s.exposed() {
 		t.find(Failure, "passwords, tokens and mail go to another host in the clear (tls.mode none)", "set tls.mode to tls or starttls")
 	}
+	for _, from := range t.s.sources.all {
+		if err := usable(from); err != nil {
+			t.find(Failure, fmt.Sprintf("source_addresses: %s cannot be used: %v", from, err), "give the host this address, or leave it out")
+		}
+	}
 }
 
 // member answers who is signed in; nil: nobody.
@@ -262,7 +267,7 @@ func (t *patient) wrongTokens(ctx context.Context, as authcore.Upstream) {
 func (t *patient) letsIn(ctx context.Context, settings Server, as authcore.Upstream) bool {
 	ctx, cancel := t.visit(ctx)
 	defer cancel()
-	s := &server{Server: settings, tls: t.s.tls, addresses: t.s.addresses, timeout: t.s.timeout, log: t.s.log}
+	s := &server{Server: settings, tls: t.s.tls, addresses: t.s.addresses, sources: t.s.sources, timeout: t.s.timeout, log: t.s.log}
 	if s.Protocol == HTTPProtocol {
 		s.http = newHTTP(t.pool, s)
 	}

@@ -23,8 +23,10 @@ type Server struct {
 	Protocol string
 	// Addresses are "host:port" or "unix:/path", of servers that are alike. Each member has one of his own, and another while that is down.
 	Addresses []string
-	TLS       TLS
-	Way       proxy.Way
+	// SourceAddresses are IP addresses of this host to dial from, in turn. Empty: the kernel chooses one.
+	SourceAddresses []string
+	TLS             TLS
+	Way             proxy.Way
 	// Master: who signs in for others, with Secret. Text protocols only.
 	Master string
 	// Secret of Master; for Basic and Bearer a master credential, empty: a token of ours.

@@ -69,6 +69,7 @@ type server struct {
 	Server
 	tls       *tls.Config // nil: in the clear
 	addresses []*address
+	sources   *sources
 	timeout   time.Duration
 	log       *slog.Logger
 	probing   bool  // addresses that are down are dialled too
@@ -122,7 +123,11 @@ func (p *Pool) prepare(c Server) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{Server: c, tls: cfg, addresses: addresses(c.Addresses), timeout: p.o.DialTimeout, log: p.o.Log}
+	from, err := newSources(c.SourceAddresses)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{Server: c, tls: cfg, addresses: addresses(c.Addresses), sources: from, timeout: p.o.DialTimeout, log: p.o.Log}
 	if c.Protocol == HTTPProtocol {
 		s.http = newHTTP(p, s)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -23,6 +24,7 @@ func validate(o Options) error {
 		m.server = s.Name
 		m.names(s, names)
 		m.addresses(s)
+		m.sources(s)
 		m.tls(s)
 		m.way(s)
 		m.token(s, o, audiences)
@@ -63,6 +65,47 @@ func (m *mistakes) addresses(s Server) {
 		n, portErr := strconv.ParseUint(port, 10, 16)
 		m.say(err != nil || host == "" || portErr != nil || n == 0, "addresses", "%q is not host:port", a)
 	}
+}
+
+func (m *mistakes) sources(s Server) {
+	seen := map[netip.Addr]bool{}
+	for i, w := range s.SourceAddresses {
+		key := fmt.Sprintf("source_addresses[%d]", i)
+		a, err := netip.ParseAddr(w)
+		if err != nil {
+			m.say(true, key, "%q is no IP address of this host, like 10.20.0.5", w)
+			continue
+		}
+		m.say(a.IsUnspecified() || a.IsMulticast(), key, "%s is no address to dial from: name those of this host, or leave it out", a)
+		m.say(seen[a.Unmap()], key, "%s stands twice", a)
+		m.say(!slices.ContainsFunc(s.Addresses, func(to string) bool { return reaches(a, to) }), key,
+			"%s is of another family than every address of the upstream: name one of the same", a)
+		seen[a.Unmap()] = true
+	}
+	for _, a := range s.Addresses {
+		m.say(len(s.SourceAddresses) > 0 && strings.HasPrefix(a, unixPrefix), "source_addresses", "go with host:port, not with %s: leave them out", a)
+		m.say(len(seen) > 0 && !strings.HasPrefix(a, unixPrefix) && !reached(a, seen), "source_addresses",
+			"hold none from which %s can be reached: name one of its family", a)
+	}
+}
+
+// reached says whether any of the sources can reach an address.
+func reached(to string, from map[netip.Addr]bool) bool {
+	for a := range from {
+		if reaches(a, to) {
+			return true
+		}
+	}
+	return false
+}
+
+// reaches says whether the families fit. A host's name may stand for both.
+func reaches(from netip.Addr, to string) bool {
+	if strings.HasPrefix(to, unixPrefix) {
+		return true // said elsewhere
+	}
+	ip, err := netip.ParseAddr(hostOf(to))
+	return err != nil || ip.Unmap().Is4() == from.Unmap().Is4()
 }
 
 func (m *mistakes) tls(s Server) {

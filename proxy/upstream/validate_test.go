@@ -84,6 +84,25 @@ func TestNewNamesMistakes(t *testing.T) {
 		{"only door", dav(func(s *Server) { s.AuthenticatesOnlyDoor = true }), []string{"authenticates_only_door"}},
 		{"probe user without a password", imap(func(s *Server) { s.Way = proxy.Passthrough; s.ProbeUser = "a" }), []string{"probe_user: "}},
 		{"all at once", imap(func(s *Server) { s.Way = "x"; s.User = "y"; s.Addresses = nil }), []string{"way: ", "user: ", "addresses: "}},
+		{"sources", imap(func(s *Server) { s.SourceAddresses = []string{"10.20.0.5", "::ffff:10.20.0.6"} }), nil},
+		{"sources toward a name", imap(func(s *Server) {
+			s.Addresses = []string{"mail.example:143"}
+			s.SourceAddresses = []string{"10.20.0.5", "2001:db8::5"}
+		}), nil},
+		{"source no address", imap(func(s *Server) { s.SourceAddresses = []string{"10.20.0.5", "eth0"} }),
+			[]string{`source_addresses[1]: "eth0" is no IP address`}},
+		{"source twice", imap(func(s *Server) { s.SourceAddresses = []string{"10.20.0.5", "::ffff:10.20.0.5"} }), []string{"source_addresses[1]: ", "stands twice"}},
+		{"source unspecified", imap(func(s *Server) { s.SourceAddresses = []string{"0.0.0.0"} }), []string{"0.0.0.0 is no address to dial from"}},
+		{"source of another family", imap(func(s *Server) { s.SourceAddresses = []string{"2001:db8::5"} }),
+			[]string{"source_addresses[0]: 2001:db8::5 is of another family than every address"}},
+		{"address without a source", imap(func(s *Server) {
+			s.Addresses = append(s.Addresses, "[2001:db8::1]:143")
+			s.SourceAddresses = []string{"10.20.0.5"}
+		}), []string{"source_addresses: hold none from which [2001:db8::1]:143 can be reached"}},
+		{"source toward a socket", imap(func(s *Server) {
+			s.Addresses = []string{"unix:/run/imap"}
+			s.SourceAddresses = []string{"10.20.0.5"}
+		}), []string{"source_addresses: go with host:port, not with unix:/run/imap"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := New(Options{Servers: tt.servers, Token: signer})
