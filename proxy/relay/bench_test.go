@@ -7,26 +7,26 @@ import (
 	"testing"
 
 	"latchkey/proxy/relay"
-	"latchkey/proxy/wire"
 )
 
 // throughput relays between one pair and another and answers the peers' ends.
-func throughput(b *testing.B, client, upstream [2]net.Conn, o relay.Options) (c, u net.Conn) {
+func throughput(b *testing.B, client, upstream link, o relay.Options) (c, u net.Conn) {
 	r := relay.New(relay.Settings{})
-	r.Start(wire.New(client[0], wire.Options{}), wire.New(upstream[0], wire.Options{}), o)
+	r.Start(client.door, upstream.door, o)
 	b.Cleanup(func() {
-		client[1].Close()
-		upstream[1].Close()
+		client.peer.Close()
+		upstream.peer.Close()
 		_ = r.Wait(context.Background()) // the background does not end
+		r.Close(errCut)
 	})
-	return client[1], upstream[1]
+	return client.peer, upstream.peer
 }
 
 // BenchmarkBulk is the way of a download: from an upstream in the clear to the client.
 func BenchmarkBulk(b *testing.B) {
 	for _, name := range []string{"TCP", "TLS 1.3", "wrapped"} {
 		b.Run(name, func(b *testing.B) {
-			client, upstream := throughput(b, transports[name](b), tcpPair(b), relay.Options{})
+			client, upstream := throughput(b, transports[name](b, relay.Client), over(tcpPair(b)), relay.Options{})
 			const size = 1 << 20
 			p := make([]byte, size)
 			b.SetBytes(size)
@@ -51,7 +51,7 @@ func BenchmarkCommand(b *testing.B) {
 	for name, o := range map[string]relay.Options{"plain": {}, "splitter": {Splitter: &lines{}}} {
 		for _, leg := range []string{"TCP", "TLS 1.3"} {
 			b.Run(name+" "+leg, func(b *testing.B) {
-				client, upstream := throughput(b, transports[leg](b), tcpPair(b), o)
+				client, upstream := throughput(b, transports[leg](b, relay.Client), over(tcpPair(b)), o)
 				go func() { _, _ = io.Copy(upstream, upstream) }()
 				p := []byte("a1 NOOP\r\n")
 				for b.Loop() {

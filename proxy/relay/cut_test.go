@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -119,7 +118,7 @@ func TestCutOfADeafClientUnderTLS(t *testing.T) {
 		if err := server.Handshake(); err != nil {
 			t.Fatal(err)
 		}
-		r := start(t, [2]net.Conn{server, client[1]}, upstream, relay.Options{})
+		r := start(t, relay.Settings{}, over([2]net.Conn{server, client[1]}), over(upstream), relay.Options{})
 		start := time.Now()
 		r.session.Cut(errCut)
 		r.endsWith(errCut)
@@ -127,34 +126,35 @@ func TestCutOfADeafClientUnderTLS(t *testing.T) {
 	})
 }
 
-func TestCutUnderTLS(t *testing.T) {
-	for name, pair := range transports {
-		t.Run(name, func(t *testing.T) {
-			r := start(t, pair(t), pair(t), relay.Options{})
-			upstreamSays(t, r, "* OK\r\n")
-			r.session.Cut(errCut)
-			hearsEnd(t, r.client, "")
-			hearsEnd(t, r.upstream, "")
-			r.endsWith(errCut)
-		})
-	}
+func TestCut(t *testing.T) {
+	journeys(t, noOptions, func(t *testing.T, r *rig) {
+		upstreamSays(t, r, "* OK\r\n")
+		r.session.Cut(errCut)
+		hearsEnd(t, r.client, "")
+		hearsEnd(t, r.upstream, "")
+		r.endsWith(errCut)
+	})
 }
 
 // Cuts from several goroutines at any moment of a lively session: one end, nothing left.
 func TestCutAtAnyTime(t *testing.T) {
-	before := runtime.NumGoroutine()
-	r := relay.New(relay.Settings{})
+	engines(t, func(t *testing.T, settings relay.Settings) {
+		leavesNothing(t, func() { cutAtAnyTime(t, relay.New(settings)) })
+	})
+}
+
+func cutAtAnyTime(t *testing.T, r *relay.Relay) {
 	var all sync.WaitGroup
 	for i := range 60 {
-		pair := transports[[]string{"TCP", "TLS 1.3", "wrapped"}[i%3]]
-		client, upstream := pair(t), tcpPair(t)
+		route := routes[i%len(routes)]
+		client, upstream := transports[route[0]](t, relay.Client), transports[route[1]](t, relay.Upstream)
 		ends := make(chan relay.End, 2)
 		o := relay.Options{Farewell: farewell, OnEnd: func(e relay.End) { ends <- e }}
 		if i%2 == 1 {
 			o.Splitter = &lines{}
 		}
-		s := r.Start(wire.New(client[0], wire.Options{}), wire.New(upstream[0], wire.Options{}), o)
-		for _, c := range []net.Conn{client[1], upstream[1]} {
+		s := r.Start(client.door, upstream.door, o)
+		for _, c := range []net.Conn{client.peer, upstream.peer} {
 			all.Go(func() { _, _ = io.Copy(io.Discard, c); c.Close() })
 			all.Go(func() {
 				for n := 0; ; n++ {
@@ -176,17 +176,8 @@ func TestCutAtAnyTime(t *testing.T) {
 	}
 	all.Wait()
 	r.Close(errCut)
-	if got := r.Counters(); got.Open != 0 || got.Started != 60 {
+	if got := r.Counters(); got.Open != 0 || got.Borrowed != 0 || got.Started != 60 {
 		t.Errorf("counters %+v", got)
-	}
-	for range 1000 { // a goroutine that has signalled its end may still be counted
-		if runtime.NumGoroutine() <= before {
-			return
-		}
-		runtime.Gosched()
-	}
-	if got := runtime.NumGoroutine(); got > before {
-		t.Errorf("%d goroutines, before %d", got, before)
 	}
 }
 

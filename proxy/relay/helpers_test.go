@@ -12,6 +12,9 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +22,24 @@ import (
 	"latchkey/proxy/relay"
 	"latchkey/proxy/wire"
 )
+
+// engines runs f for each way that a relay has of moving octets. Over pipes there is only one: such tests need no loop.
+func engines(t *testing.T, f func(t *testing.T, o relay.Settings)) {
+	t.Helper()
+	if runtime.GOOS == "linux" {
+		t.Run("parked", func(t *testing.T) { f(t, relay.Settings{}) })
+	}
+	t.Run("goroutines", func(t *testing.T) { f(t, relay.Settings{Goroutines: true}) })
+}
+
+// link is one leg: the end that the relay gets, and the peer's.
+type link struct {
+	door *wire.Conn
+	peer net.Conn
+}
+
+// over makes a link of a pair of connections; the first is ours.
+func over(pair [2]net.Conn) link { return link{wire.New(pair[0], wire.Options{}), pair[1]} }
 
 // rig is one session with both its peers.
 type rig struct {
@@ -29,12 +50,13 @@ type rig struct {
 	ends             chan relay.End
 }
 
-// start relays between the two pairs; each pair is our end and the peer's.
-func start(t *testing.T, client, upstream [2]net.Conn, o relay.Options) *rig {
+// start relays between two legs on a relay of their own.
+func start(t *testing.T, settings relay.Settings, client, upstream link, o relay.Options) *rig {
 	t.Helper()
-	r := &rig{t: t, relay: relay.New(relay.Settings{}), client: client[1], upstream: upstream[1], ends: make(chan relay.End, 2)}
+	r := &rig{t: t, relay: relay.New(settings), client: client.peer, upstream: upstream.peer, ends: make(chan relay.End, 2)}
+	t.Cleanup(func() { r.relay.Close(errCut) })
 	o.OnEnd = func(e relay.End) { r.ends <- e }
-	r.session = r.relay.Start(wire.New(client[0], wire.Options{}), wire.New(upstream[0], wire.Options{}), o)
+	r.session = r.relay.Start(client.door, upstream.door, o)
 	return r
 }
 
@@ -118,7 +140,7 @@ func duplexPair() [2]net.Conn {
 func bubble(t *testing.T, o relay.Options, f func(t *testing.T, r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := start(t, duplexPair(), duplexPair(), o)
+		r := start(t, relay.Settings{}, over(duplexPair()), over(duplexPair()), o)
 		defer r.client.Close()
 		defer r.upstream.Close()
 		f(t, r)
@@ -136,12 +158,27 @@ func passed(t *testing.T, since time.Time, want time.Duration) {
 
 func tcpPair(t testing.TB) [2]net.Conn {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return socketPair(t, "tcp", "127.0.0.1:0")
+}
+
+func unixPair(t testing.TB) [2]net.Conn {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "relay") // a test's own directory may have too long a name for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	return socketPair(t, "unix", filepath.Join(dir, "s"))
+}
+
+func socketPair(t testing.TB, network, at string) [2]net.Conn {
+	t.Helper()
+	l, err := net.Listen(network, at)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	a, err := net.Dial("tcp", l.Addr().String())
+	a, err := net.Dial(network, l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,28 +190,35 @@ func tcpPair(t testing.TB) [2]net.Conn {
 	return [2]net.Conn{b, a}
 }
 
-// tlsPair is TLS over TCP: our end is the server, the peer's the client.
-func tlsPair(t testing.TB, version uint16) [2]net.Conn {
+// tlsOver puts TLS over a pair as a door does: towards a client we are the server, towards an upstream the client.
+func tlsOver(t testing.TB, side relay.Side, pair [2]net.Conn, version uint16) link {
 	t.Helper()
-	pair := tcpPair(t)
-	server := tls.Server(pair[0], &tls.Config{Certificates: []tls.Certificate{certificate(t)}, MaxVersion: version})
-	client := tls.Client(pair[1], &tls.Config{InsecureSkipVerify: true})
+	l := over(pair)
+	server := &tls.Config{Certificates: []tls.Certificate{certificate(t)}, MaxVersion: version}
+	client := &tls.Config{InsecureSkipVerify: true}
+	ours, theirs, cfg := l.door.ServerTLS, tls.Client(pair[1], client), server
+	if side == relay.Upstream {
+		ours, theirs, cfg = l.door.ClientTLS, tls.Server(pair[1], server), client
+	}
+	l.peer = theirs
 	shaken := make(chan error)
-	go func() { shaken <- client.Handshake() }()
-	if err := errors.Join(server.Handshake(), <-shaken); err != nil {
+	go func() { shaken <- theirs.Handshake() }()
+	if err := errors.Join(ours(context.Background(), cfg, time.Minute), <-shaken); err != nil {
 		t.Fatal(err)
 	}
-	return [2]net.Conn{server, client}
+	return l
 }
 
 func certificate(t testing.TB) tls.Certificate {
 	t.Helper()
-	cert, err := newCertificate()
+	cert, err := theCertificate()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return cert
 }
+
+var theCertificate = sync.OnceValues(newCertificate)
 
 func newCertificate() (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -188,15 +232,65 @@ func newCertificate() (tls.Certificate, error) {
 }
 
 // transports are the ways a leg may go.
-var transports = map[string]func(testing.TB) [2]net.Conn{
-	"TCP":     tcpPair,
-	"TLS 1.2": func(t testing.TB) [2]net.Conn { return tlsPair(t, tls.VersionTLS12) },
-	"TLS 1.3": func(t testing.TB) [2]net.Conn { return tlsPair(t, tls.VersionTLS13) },
-	"wrapped": func(t testing.TB) [2]net.Conn {
-		p := tcpPair(t)
-		return [2]net.Conn{wrapped{p[0]}, p[1]}
+var transports = map[string]func(t testing.TB, side relay.Side) link{
+	"TCP":     func(t testing.TB, _ relay.Side) link { return over(tcpPair(t)) },
+	"unix":    func(t testing.TB, _ relay.Side) link { return over(unixPair(t)) },
+	"wrapped": func(t testing.TB, _ relay.Side) link { return over(wrap(tcpPair(t))) },
+	"TLS 1.2": func(t testing.TB, s relay.Side) link { return tlsOver(t, s, tcpPair(t), tls.VersionTLS12) },
+	"TLS 1.3": func(t testing.TB, s relay.Side) link { return tlsOver(t, s, tcpPair(t), tls.VersionTLS13) },
+	"wrapped TLS": func(t testing.TB, s relay.Side) link {
+		return tlsOver(t, s, wrap(tcpPair(t)), tls.VersionTLS13)
 	},
 }
+
+// routes are the pairs of transports that a session may have, from the client's to the upstream's.
+var routes = [][2]string{
+	{"TCP", "TCP"}, {"TLS 1.2", "TCP"}, {"TLS 1.3", "TCP"}, {"TLS 1.3", "TLS 1.3"}, {"TLS 1.2", "TLS 1.2"},
+	{"wrapped", "TLS 1.3"}, {"wrapped TLS", "TCP"}, {"TCP", "unix"}, {"TLS 1.3", "unix"},
+}
+
+// journeys runs f with a session over each route on each engine, and looks that nothing is left after it.
+func journeys(t *testing.T, o func() relay.Options, f func(t *testing.T, r *rig)) {
+	t.Helper()
+	engines(t, func(t *testing.T, settings relay.Settings) {
+		for _, route := range routes {
+			t.Run(route[0]+" to "+route[1], func(t *testing.T) {
+				leavesNothing(t, func() {
+					client, upstream := transports[route[0]](t, relay.Client), transports[route[1]](t, relay.Upstream)
+					r := start(t, settings, client, upstream, o())
+					f(t, r)
+					r.client.Close()
+					r.upstream.Close()
+					r.relay.Close(errCut)
+				})
+			})
+		}
+	})
+}
+
+func noOptions() relay.Options { return relay.Options{} }
+
+// leavesNothing runs f and looks that no descriptor and no goroutine is left of it.
+func leavesNothing(t *testing.T, f func()) {
+	t.Helper()
+	fds, goroutines := descriptors(t), runtime.NumGoroutine()
+	f()
+	for range 2000 { // what has told its end may still be counted for a moment
+		if runtime.NumGoroutine() <= goroutines && descriptors(t) <= fds {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if got := descriptors(t); got > fds {
+		t.Errorf("%d descriptors, before %d", got, fds)
+	}
+	if got := runtime.NumGoroutine(); got > goroutines {
+		stacks := make([]byte, 64<<10)
+		t.Errorf("%d goroutines, before %d:\n%s", got, goroutines, stacks[:runtime.Stack(stacks, true)])
+	}
+}
+
+func wrap(pair [2]net.Conn) [2]net.Conn { return [2]net.Conn{wrapped{pair[0]}, pair[1]} }
 
 // wrapped is how a PROXY header's reader lies over a connection.
 type wrapped struct{ net.Conn }
