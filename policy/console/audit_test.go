@@ -198,7 +198,7 @@ func (s *stage) drawnPicture(v picturePage) string {
 	s.t.Helper()
 	var b strings.Builder
 	l := shared().languages["en"]
-	if err := l.pages["picture.html"].ExecuteTemplate(&b, "main", &view{p: &page{lang: l}, Data: v}); err != nil {
+	if err := l.pages["picture.html"]().ExecuteTemplate(&b, "main", &view{p: &page{lang: l}, Data: v}); err != nil {
 		s.t.Fatal(err)
 	}
 	return b.String()

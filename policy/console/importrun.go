@@ -79,7 +79,7 @@ const importMark = "⁂"
 func (i *importing) begin() error {
 	p := i.page
 	var b bytes.Buffer
-	if err := p.lang.pages["importing.html"].ExecuteTemplate(&b, "layout.html", &view{p: p, Name: "importing.html", Data: i}); err != nil {
+	if err := p.lang.pages["importing.html"]().ExecuteTemplate(&b, "layout.html", &view{p: p, Name: "importing.html", Data: i}); err != nil {
 		return err
 	}
 	head, tail, ok := bytes.Cut(b.Bytes(), []byte(importMark))
@@ -99,7 +99,7 @@ func (i *importing) begin() error {
 func (i *importing) tell(piece string) bool {
 	i.last = time.Now()
 	var b bytes.Buffer
-	if i.failed = i.page.lang.pages["importing.html"].ExecuteTemplate(&b, piece, &view{p: i.page, Data: i}); i.failed == nil {
+	if i.failed = i.page.lang.pages["importing.html"]().ExecuteTemplate(&b, piece, &view{p: i.page, Data: i}); i.failed == nil {
 		_, i.failed = i.page.w.Write(b.Bytes())
 	}
 	api.Push(i.page.ctx)

@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io/fs"
 	"path"
+	"sync"
 	"time"
 
 	xlanguage "golang.org/x/text/language"
@@ -22,19 +23,21 @@ type language struct {
 	Code      string
 	sentences map[string]string // none for English
 	patterns  []pattern         // those of them that have values
-	pages     map[string]*template.Template
+	pages     map[string]func() *template.Template // each is parsed when it is first shown
 }
 
-// newLanguages reads every language and every page. What cannot be read is a bug: every start and every test ends here.
+// newLanguages reads every language. What cannot be read is a bug: every start and every test ends here. Pages are parsed one
+// by one, as they are asked for: all of them in every language are 22 MB, which a server at whose doors members sign in would
+// have the collector walk over and over. TestEveryPage asks for each.
 func newLanguages(a *assets) map[string]*language {
 	all := map[string]*language{}
 	for _, code := range notify.Languages() {
-		l := &language{Code: code, sentences: map[string]string{}, pages: map[string]*template.Template{}}
+		l := &language{Code: code, sentences: map[string]string{}, pages: map[string]func() *template.Template{}}
 		if code != "en" {
 			l.read()
 			l.patterns = patternsOf(l.sentences)
 		}
-		l.parse(a)
+		l.find(a)
 		all[code] = l
 	}
 	return all
@@ -57,17 +60,21 @@ func (l *language) read() {
 	}
 }
 
-// parse puts each page into the layout, with the parts that pages share.
-func (l *language) parse(a *assets) {
-	shared := template.Must(template.New("").Funcs(l.functions(a)).ParseFS(files, "templates/layout.html", "templates/parts.html"))
+// find learns which pages there are.
+func (l *language) find(a *assets) {
 	names, err := fs.Glob(files, "templates/*.html")
 	if err != nil {
 		panic(err)
 	}
 	for _, name := range names {
-		t := template.Must(template.Must(shared.Clone()).ParseFS(files, name))
-		l.pages[path.Base(name)] = t
+		l.pages[path.Base(name)] = sync.OnceValue(func() *template.Template { return l.parse(a, name) })
 	}
+}
+
+// parse puts a page into the layout, with the parts that pages share.
+func (l *language) parse(a *assets, name string) *template.Template {
+	t := template.New("").Funcs(l.functions(a))
+	return template.Must(t.ParseFS(files, "templates/layout.html", "templates/parts.html", name))
 }
 
 // functions are those of the templates.

@@ -143,7 +143,7 @@ func (p *page) answer(status int, name string, data any, f *failure) error {
 	var b bytes.Buffer
 	v := &view{p: p, Name: name, Data: data, Failed: f}
 	v.Said, v.Refused = p.said()
-	if err := p.lang.pages[name].ExecuteTemplate(&b, "layout.html", v); err != nil {
+	if err := p.lang.pages[name]().ExecuteTemplate(&b, "layout.html", v); err != nil {
 		return err
 	}
 	p.w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -267,4 +268,15 @@ func parse(t *testing.T, name string) *ast.File {
 		t.Fatal(err)
 	}
 	return f
+}
+
+// TestEveryPage: one that cannot be parsed ends the test here, and not its first reader's request.
+func TestEveryPage(t *testing.T) {
+	for code, l := range newLanguages(newAssets()) {
+		for _, name := range glob(t, "templates/*.html") {
+			if page := l.pages[path.Base(name)]; page == nil || page().Lookup("layout.html") == nil {
+				t.Errorf("%s in %s: there is no such page", name, code)
+			}
+		}
+	}
 }
