@@ -238,6 +238,7 @@ var transports = map[string]func(t testing.TB, side relay.Side) link{
 	"wrapped": func(t testing.TB, _ relay.Side) link { return over(wrap(tcpPair(t))) },
 	"TLS 1.2": func(t testing.TB, s relay.Side) link { return tlsOver(t, s, tcpPair(t), tls.VersionTLS12) },
 	"TLS 1.3": func(t testing.TB, s relay.Side) link { return tlsOver(t, s, tcpPair(t), tls.VersionTLS13) },
+	"records": func(t testing.TB, s relay.Side) link { return recordsOver(t, s, tcpPair(t)) },
 	"wrapped TLS": func(t testing.TB, s relay.Side) link {
 		return tlsOver(t, s, wrap(tcpPair(t)), tls.VersionTLS13)
 	},
@@ -247,6 +248,7 @@ var transports = map[string]func(t testing.TB, side relay.Side) link{
 var routes = [][2]string{
 	{"TCP", "TCP"}, {"TLS 1.2", "TCP"}, {"TLS 1.3", "TCP"}, {"TLS 1.3", "TLS 1.3"}, {"TLS 1.2", "TLS 1.2"},
 	{"wrapped", "TLS 1.3"}, {"wrapped TLS", "TCP"}, {"TCP", "unix"}, {"TLS 1.3", "unix"},
+	{"records", "TCP"}, {"records", "records"},
 }
 
 // journeys runs f with a session over each route on each engine, and looks that nothing is left after it.
