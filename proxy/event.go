@@ -8,56 +8,47 @@ import (
 	"time"
 
 	"latchkey/authcore"
-	"latchkey/authcore/member"
-	"latchkey/authcore/session"
 )
 
 // event is what is logged of a connection, once, when it has ended. It holds ids and closed words, no names that a client
-// has sent and no secrets.
+// has sent and no secrets. A session keeps its event until then, so what is known only at the end is not in it.
 type event struct {
 	id, listener, protocol string
 	client                 netip.AddrPort
 	tls                    string
+	reason                 authcore.Reason
 	began                  time.Time
 
 	// Of an allowed attempt.
-	domain       member.DomainID
-	member       member.ID
-	credential   string
-	session      session.ID
+	entry        *Entry // who it is
 	mechanism    string
-	reason       authcore.Reason
-	upstream     string
 	upstreamTime time.Duration
 	established  time.Time // zero: the client never heard OK
+}
 
-	fromClient, fromUpstream int64
+// conclusion is how a connection ended.
+type conclusion struct {
 	cause                    string
 	err                      error // what more there is to say about the cause
+	fromClient, fromUpstream int64
 }
 
-func (e *event) attempt(l *Login) {
-	d := l.Decision
-	e.domain, e.member, e.credential, e.session, e.reason = d.Domain, d.Member, d.Credential, d.Session, d.Reason
-	e.mechanism, e.upstream = l.Attempt.Mechanism, d.Upstream.Name
-}
+// concluded is how a connection ended that was not relayed.
+func concluded(err error) conclusion { return conclusion{cause: causeWord(err), err: err} }
 
-// note keeps why the connection ended. The last word counts: nil, when the relay takes over, is followed by its own.
-func (e *event) note(err error) { e.cause, e.err = causeWord(err), err }
-
-func (e *event) write(log *slog.Logger) {
+func (e *event) write(log *slog.Logger, how conclusion) {
 	level := slog.LevelInfo
-	if e.cause == "error" || e.cause == "unavailable" || e.cause == "upstream" && e.err != nil {
+	if how.cause == "error" || how.cause == "unavailable" || how.cause == "upstream" && how.err != nil {
 		level = slog.LevelWarn
 	}
-	log.LogAttrs(context.Background(), level, "connection", e.attrs()...)
+	log.LogAttrs(context.Background(), level, "connection", e.attrs(how)...)
 }
 
-func (e *event) attrs() []slog.Attr {
+func (e *event) attrs(how conclusion) []slog.Attr {
 	now := time.Now()
 	a := []slog.Attr{
 		slog.String("id", e.id), slog.String("listener", e.listener), slog.String("protocol", e.protocol),
-		slog.String("client", e.client.String()), slog.String("cause", e.cause), slog.Duration("lasted", now.Sub(e.began)),
+		slog.String("client", e.client.String()), slog.String("cause", how.cause), slog.Duration("lasted", now.Sub(e.began)),
 	}
 	word := func(key, value string) {
 		if value != "" {
@@ -66,21 +57,24 @@ func (e *event) attrs() []slog.Attr {
 	}
 	word("tls", e.tls)
 	word("reason", string(e.reason))
-	word("domain", string(e.domain))
-	word("member", string(e.member))
-	word("credential", e.credential)
-	word("session", string(e.session))
-	word("mechanism", e.mechanism)
-	word("upstream", e.upstream)
+	if e.entry != nil {
+		o := &e.entry.open
+		word("domain", string(o.Domain))
+		word("member", string(o.Member))
+		word("credential", o.Credential)
+		word("session", string(o.Session))
+		word("mechanism", e.mechanism)
+		word("upstream", o.Upstream)
+	}
 	if e.upstreamTime > 0 {
 		a = append(a, slog.Duration("upstream_time", e.upstreamTime))
 	}
 	if !e.established.IsZero() {
 		a = append(a, slog.Duration("relayed", now.Sub(e.established)),
-			slog.Int64("from_client", e.fromClient), slog.Int64("from_upstream", e.fromUpstream))
+			slog.Int64("from_client", how.fromClient), slog.Int64("from_upstream", how.fromUpstream))
 	}
-	if e.err != nil && !errors.Is(e.err, ErrDrain) {
-		a = append(a, slog.String("error", e.err.Error()))
+	if how.err != nil && !errors.Is(how.err, ErrDrain) {
+		a = append(a, slog.String("error", how.err.Error()))
 	}
 	return a
 }

@@ -71,11 +71,13 @@ type Live struct {
 // NewLive is empty.
 func NewLive() *Live { return &Live{entries: make(map[session.ID]*Entry)} }
 
-// Entry is one session in the registry. Whoever entered it calls Leave.
+// Entry is one session in the registry. Whoever entered it calls Leave. There is one for each idle session, so it says
+// everything once.
 type Entry struct {
-	live     *Live
-	open     Open
-	standing authcore.Standing
+	live   *Live
+	open   Open
+	doors  []string      // what its Standing has beyond Open
+	epochs member.Epochs // this too
 
 	index int // in live.expiring, -1 if not there; guarded by live.mu
 
@@ -84,9 +86,10 @@ type Entry struct {
 	cause error  // of the first cut; guarded by mu
 }
 
-// Enter registers a session, before its upstream is dialled: whatever revokes it from now on finds it. with ends it.
+// Enter registers a session, before its upstream is dialled: whatever revokes it from now on finds it. with ends it. Open
+// and Standing say the same of it, as far as both say it.
 func (l *Live) Enter(o Open, s authcore.Standing, with Cutter) *Entry {
-	e := &Entry{live: l, open: o, standing: s, with: with, index: -1}
+	e := &Entry{live: l, open: o, doors: s.Doors, epochs: s.Epochs, with: with, index: -1}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.entries[o.Session] = e
@@ -169,7 +172,12 @@ func (l *Live) Entries() []*Entry { return l.matching(func(*Entry) bool { return
 func (e *Entry) Open() Open { return e.open }
 
 // Standing is what the session is judged by.
-func (e *Entry) Standing() authcore.Standing { return e.standing }
+func (e *Entry) Standing() authcore.Standing {
+	return authcore.Standing{
+		Session: e.open.Session, Domain: e.open.Domain, Member: e.open.Member, Credential: e.open.Credential, Door: e.open.Door,
+		Doors: e.doors, Epochs: e.epochs, Until: e.open.Until,
+	}
+}
 
 // Find answers one session; nil: it is not here.
 func (l *Live) Find(id session.ID) *Entry {

@@ -92,7 +92,7 @@ type Protocol interface {
 // Passage is how a protocol's sessions are relayed: a nil Splitter passes every byte as it comes.
 type Passage struct {
 	Splitter relay.Splitter
-	Farewell []byte // said by a cut or drain where the relay allows it; nil: nothing
+	Farewell string // said by a cut or drain where the relay allows it; empty: nothing
 }
 
 // Login is an allowed attempt whose command the client still waits on.

@@ -37,12 +37,12 @@ type signIn struct {
 // signIn takes an allowed attempt to the relay, or tells the client that it cannot now. The session is in Live before
 // Dial, and judged by the records after LogIn: what revokes it in between is not missed.
 func (v *visit) signIn(ctx context.Context, login *Login) error {
-	v.event.attempt(login)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	v.client.SetDialogueDeadline(time.Now().Add(upstreamTime + standsTime + replyTime))
 	s := &signIn{v: v, login: login, err: errPanic}
 	s.entry = v.server.o.Live.Enter(OpenOf(login.Attempt, login.Decision), login.Decision.Standing(login.Attempt), CutFunc(cancel))
+	v.event.entry, v.event.mechanism, v.event.reason = s.entry, login.Attempt.Mechanism, login.Decision.Reason
 	defer s.abandon()
 	if s.err = s.open(ctx); s.err != nil {
 		_ = login.Reply(authcore.Unavailable, Welcome{}) // the client may be gone; either way the connection closes
@@ -123,7 +123,7 @@ func (s *signIn) unreached(ctx context.Context, step string, err error) error {
 func (s *signIn) stands(parent context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(parent, standsTime, errRecords)
 	defer cancel()
-	ok, err := s.v.server.o.Auth.Stands(ctx, s.entry.standing)
+	ok, err := s.v.server.o.Auth.Stands(ctx, s.entry.Standing())
 	switch {
 	case err != nil && parent.Err() != nil:
 		return context.Cause(parent)
@@ -147,43 +147,48 @@ func (s *signIn) abandon() {
 	s.v.server.ended(s.login.Decision.Session, authcore.End{Cause: causeWord(s.err)})
 }
 
-// handOver lets the relay carry on. Only the event and the entry live on with the session.
+// handOver lets the relay carry on. Only the event and the entry live on with the session: what the functions given to
+// the relay use is memory of every idle session.
 func (s *signIn) handOver() {
 	v := s.v
-	server, ev, entry, door, id := v.server, v.event, s.entry, s.login.Attempt.Door, s.login.Decision.Session
+	server, ev := v.server, v.event
 	passage := v.l.Protocol.Relay(s.login, s.welcome)
 	server.sessions.Add(1) // this visit is counted, so Shutdown does not wait for sessions yet
-	server.o.Metrics.Opened(door)
+	server.o.Metrics.Opened(s.entry.open.Door)
 	ev.established = time.Now()
 	relayed := server.o.Relay.Start(v.client, s.leg.Conn, relay.Options{
 		Idle:     v.l.Idle,
 		Splitter: passage.Splitter,
-		Farewell: passage.farewell,
+		Farewell: passage.farewell(),
 		OnEnd: func(e relay.End) {
 			defer server.sessions.Done()
-			entry.Leave()
-			server.left(door, id, ev, e)
+			ev.entry.Leave()
+			server.left(ev, e)
 		},
 	})
 	v.given = true
-	entry.Hand(relayed)
+	s.entry.Hand(relayed)
 	if server.isStopping() {
 		relayed.Drain(ErrDrain, server.drainTime())
 	}
 }
 
 // farewell is what a cut may say, whatever its cause: the client learns that it is over, and nothing of why.
-func (p Passage) farewell(error) []byte { return p.Farewell }
+func (p Passage) farewell() func(error) []byte {
+	word := p.Farewell
+	if word == "" {
+		return nil
+	}
+	return func(error) []byte { return []byte(word) }
+}
 
 // left accounts for a session that has ended.
-func (s *Server) left(door string, id session.ID, ev *event, e relay.End) {
+func (s *Server) left(ev *event, e relay.End) {
 	end := authcore.End{Cause: endWord(e), Established: true, FromClient: e.FromClient, FromUpstream: e.FromUpstream}
-	s.o.Metrics.Ended(door, end)
-	ev.cause, ev.err = end.Cause, e.Cause
-	ev.fromClient, ev.fromUpstream = e.FromClient, e.FromUpstream
+	s.o.Metrics.Ended(ev.entry.open.Door, end)
 	s.limits.leave()
-	s.closed(ev)
-	s.ended(id, end)
+	s.closed(ev, conclusion{cause: end.Cause, err: e.Cause, fromClient: e.FromClient, fromUpstream: e.FromUpstream})
+	s.ended(ev.entry.open.Session, end)
 }
 
 // ended tells the core, for every allowed Decision once.

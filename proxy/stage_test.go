@@ -105,7 +105,7 @@ func (p *chat) LogIn(_ context.Context, up *proxy.Leg, _ *proxy.Login) (proxy.We
 
 func (p *chat) Relay(*proxy.Login, proxy.Welcome) proxy.Passage {
 	p.bug("relay")
-	passage := proxy.Passage{Farewell: []byte(p.farewell)}
+	passage := proxy.Passage{Farewell: p.farewell}
 	if p.splitter != nil {
 		passage.Splitter = p.splitter()
 	}

@@ -25,7 +25,8 @@ type visit struct {
 	client *wire.Conn
 	depart func() // counts out of those who have not signed in; nil before it was counted in
 	event  *event
-	given  bool // the relay has the connection
+	how    conclusion // unless the relay has the connection
+	given  bool       // the relay has the connection
 }
 
 var (
@@ -43,7 +44,7 @@ func (v *visit) run(base context.Context, room bool) {
 	defer v.over(room)
 	defer v.recovered()
 	if err := v.serve(ctx, room); !v.given { // else the event is the session's
-		v.event.note(err)
+		v.how = concluded(err)
 	}
 }
 
@@ -174,13 +175,13 @@ func (v *visit) over(room bool) {
 	if room {
 		v.server.limits.leave()
 	}
-	v.server.closed(v.event)
+	v.server.closed(v.event, v.how)
 }
 
 // closed counts and logs the end of a connection, relayed or not.
-func (s *Server) closed(e *event) {
+func (s *Server) closed(e *event, how conclusion) {
 	s.o.Metrics.connections.WithLabelValues(e.listener).Dec()
-	e.write(s.o.Log)
+	e.write(s.o.Log, how)
 }
 
 // recovered keeps a bug in one connection from ending the others.
@@ -192,6 +193,6 @@ func (v *visit) recovered() {
 	v.server.o.Metrics.panics.Inc()
 	v.server.o.Log.Error("panic", "connection", v.event.id, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 	if !v.given {
-		v.event.note(errPanic)
+		v.how = concluded(errPanic)
 	}
 }

@@ -85,7 +85,7 @@ func (w *watch) ask(r authcore.Revocation) {
 		w.note(r)
 		return
 	}
-	matching := w.live.matching(func(e *Entry) bool { return r.Matches(e.standing) })
+	matching := w.live.matching(func(e *Entry) bool { return r.Matches(e.Standing()) })
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -155,7 +155,7 @@ func (w *watch) judgeOne(ctx context.Context, e *Entry) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, judgeTime)
 	defer cancel()
-	stands, err := w.auth.Stands(ctx, e.standing)
+	stands, err := w.auth.Stands(ctx, e.Standing())
 	if err != nil {
 		return // it stays open
 	}
