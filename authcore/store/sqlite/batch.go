@@ -63,9 +63,14 @@ func (w *writer) write(partition string, revision int64, op *store.Op) error {
 	case store.Put:
 		return w.putRecord(partition, store.Record{Name: op.Name, Value: op.Value, Revision: revision, ExpiresAt: op.ExpiresAt})
 	case store.Delete:
-		return w.remove.exec(partition, op.Name)
+		return w.removeRecord(partition, op.Name)
 	}
 	return nil
+}
+
+func (w *writer) removeRecord(partition, name string) error {
+	w.recent.change(store.Key{Partition: partition, Name: name})
+	return w.remove.exec(partition, name)
 }
 
 func (w *writer) putRecord(partition string, r store.Record) error {
@@ -74,12 +79,16 @@ func (w *writer) putRecord(partition string, r store.Record) error {
 		value = []byte{} // nil would be NULL
 	}
 	expires := store.Milliseconds(r.ExpiresAt)
+	w.recent.change(store.Key{Partition: partition, Name: r.Name})
 	return w.put.exec(partition, r.Name, r.Revision, expires, w.row.checksum(partition, r.Name, r.Revision, expires, value), value)
 }
 
 // highest answers the highest revision that the partition has given out, 0 for a new one.
 func (w *writer) highest(partition string) (int64, error) {
 	if revision, known := w.heads[partition]; known {
+		return revision, nil
+	}
+	if revision, known := w.known[partition]; known {
 		return revision, nil
 	}
 	var pair [2]driver.Value
@@ -99,6 +108,18 @@ func (w *writer) flushHeads() error {
 	return nil
 }
 
+// learnHeads remembers what was committed.
+func (w *writer) learnHeads() {
+	if len(w.known) > maxKnown {
+		clear(w.known)
+	}
+	for partition, revision := range w.heads {
+		w.known[partition] = revision
+	}
+}
+
+// writeHead writes what known is not sure of until the transaction is committed.
 func (w *writer) writeHead(partition string, revision int64) error {
+	delete(w.known, partition)
 	return w.putHead.exec(partition, revision, w.row.headChecksum(partition, revision))
 }

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -41,15 +42,20 @@ func newReader(path string) (*reader, error) {
 	return r, nil
 }
 
-// borrow waits for a reader; give it back to db.readers.
-func (db *DB) borrow(ctx context.Context) (*reader, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
+// open answers an error once the store is closed, or ctx has ended.
+func (db *DB) open(ctx context.Context) error {
 	select {
 	case <-db.closing:
-		return nil, errClosed
+		return errClosed
 	default:
+		return ctx.Err()
+	}
+}
+
+// borrow waits for a reader; give it back to db.readers.
+func (db *DB) borrow(ctx context.Context) (*reader, error) {
+	if err := db.open(ctx); err != nil {
+		return nil, err
 	}
 	select {
 	case r := <-db.readers:
@@ -73,26 +79,45 @@ func (db *DB) Get(ctx context.Context, k store.Key) (store.Record, error) {
 	if err := store.CheckKey(k); err != nil {
 		return store.Record{}, err
 	}
+	if err := db.open(ctx); err != nil {
+		return store.Record{}, err
+	}
+	h, held, begun := db.recent.look(k)
+	if !held {
+		var err error
+		if h, err = db.read(ctx, k); err != nil {
+			db.recent.drop(k, begun)
+			return store.Record{}, err
+		}
+	}
+	if begun != nil {
+		db.recent.keep(k, begun, h)
+	}
+	if store.Expired(h.expires, db.now()) {
+		return store.Record{}, store.ErrNotFound
+	}
+	if held {
+		h.record.Value = bytes.Clone(h.record.Value)
+	}
+	return h.record, nil
+}
+
+// read reads one record from the database.
+func (db *DB) read(ctx context.Context, k store.Key) (heldRecord, error) {
 	r, err := db.borrow(ctx)
 	if err != nil {
-		return store.Record{}, err
+		return heldRecord{}, err
 	}
 	defer db.giveBack(r)
 	found, err := r.get.one(r.row.bare(), k.Partition, k.Name)
 	if err != nil {
-		return store.Record{}, fmt.Errorf("get %q in %q: %w", k.Name, k.Partition, explain(db.path, err))
+		return heldRecord{}, fmt.Errorf("get %q in %q: %w", k.Name, k.Partition, explain(db.path, err))
 	}
 	if !found {
-		return store.Record{}, store.ErrNotFound
+		return heldRecord{}, store.ErrNotFound
 	}
 	rec, expires, err := r.row.record(k.Partition, k.Name)
-	if err != nil {
-		return store.Record{}, err
-	}
-	if store.Expired(expires, db.now()) {
-		return store.Record{}, store.ErrNotFound
-	}
-	return rec, nil
+	return heldRecord{rec, expires}, err
 }
 
 // List keeps store.Records. Expired records are passed over here and not by the query: first their checksum must hold.

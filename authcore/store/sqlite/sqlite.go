@@ -51,6 +51,7 @@ type DB struct {
 	log  *slog.Logger
 	lock *dirLock
 
+	recent  *recent
 	readers chan *reader  // those that nobody uses
 	queue   chan *request // unbuffered: the callers that wait are the queue, each bounded by its context
 	closing chan struct{}
@@ -122,7 +123,8 @@ func openLocked(o Options, steps []migration) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := newWriter(first, path, o.Now)
+	held := newRecent()
+	w, err := newWriter(first, path, o.Now, held)
 	if err != nil {
 		first.close()
 		return nil, err
@@ -132,6 +134,7 @@ func openLocked(o Options, steps []migration) (*DB, error) {
 		id:      id,
 		now:     o.Now,
 		log:     o.Log,
+		recent:  held,
 		readers: make(chan *reader, o.Readers),
 		queue:   make(chan *request),
 		closing: make(chan struct{}),

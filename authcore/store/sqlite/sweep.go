@@ -75,7 +75,7 @@ func (w *writer) sweepFrom(from sweepPoint, corrupt func(error)) (sweepPoint, er
 			return err
 		}
 		for _, k := range doomed {
-			if err := w.remove.exec(k.Partition, k.Name); err != nil {
+			if err := w.removeRecord(k.Partition, k.Name); err != nil {
 				return err
 			}
 		}

@@ -86,9 +86,10 @@ func newRequest(ctx context.Context, partition string, ops []store.Op) *request 
 // writer is the only connection that writes. Its goroutine owns it.
 type writer struct {
 	*conn
-	path string
-	now  func() time.Time
-	row  row
+	path   string
+	now    func() time.Time
+	recent *recent
+	row    row
 
 	begin, commit, rollback *stmt
 	get, put, remove        *stmt
@@ -96,10 +97,14 @@ type writer struct {
 	expired, anyRecords     *stmt
 
 	heads map[string]int64 // highest revisions of the partitions in this transaction
+	known map[string]int64 // those that this writer, the only one, has committed last
 }
 
-func newWriter(c *conn, path string, now func() time.Time) (*writer, error) {
-	w := &writer{conn: c, path: path, now: now, heads: make(map[string]int64)}
+// maxKnown bounds known: some 10 MB of domains.
+const maxKnown = 100_000
+
+func newWriter(c *conn, path string, now func() time.Time, held *recent) (*writer, error) {
+	w := &writer{conn: c, path: path, now: now, recent: held, heads: make(map[string]int64), known: make(map[string]int64)}
 	err := c.prepareAll(map[**stmt]string{
 		&w.begin:    "BEGIN IMMEDIATE",
 		&w.commit:   "COMMIT",
@@ -133,8 +138,12 @@ func (w *writer) run(queue <-chan *request, closing <-chan struct{}) {
 			var job *request
 			group, job = gather(group[:0], first, queue)
 			w.commitGroup(group)
+			w.recent.settle()
 			if job != nil {
-				job.done <- result{err: job.job(w)}
+				err := job.job(w)
+				w.recent.settle()
+				clear(w.known) // a job may have written any
+				job.done <- result{err: err}
 			}
 		case <-closing:
 			return
@@ -223,6 +232,7 @@ func (w *writer) transactGroup(group []*request, results []result) error {
 		_ = w.rollback.exec() // SQLite may have done it already
 		return err
 	}
+	w.learnHeads()
 	return nil
 }
 
