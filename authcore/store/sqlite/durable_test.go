@@ -64,8 +64,7 @@ func writeUntilKilled(dir string) int {
 	var writers sync.WaitGroup
 	for i := range killedWriters {
 		writers.Go(func() {
-			name := strconv.Itoa(i)
-			n := 0
+			name, n, err := strconv.Itoa(i), 0, error(nil)
 			if rec, err := db.Get(context.Background(), store.Key{Partition: "p", Name: name}); err == nil {
 				n, _ = strconv.Atoi(string(rec.Value))
 			}
