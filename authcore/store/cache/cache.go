@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -37,6 +38,7 @@ type Cache struct {
 	bus  store.Bus
 	o    Options
 	born time.Time
+	seed maphash.Seed
 
 	mu      sync.Mutex
 	entries map[store.Key]entry
@@ -56,6 +58,7 @@ type Cache struct {
 type entry struct {
 	value    any           // decoded, read-only; nil: there is no such record
 	revision int64         // 0: none
+	sum      uint64        // of the bytes that value was decoded from
 	read     time.Duration // since the cache was born; kept with a MaxAge alone
 }
 
@@ -78,7 +81,7 @@ func New(records store.Records, bus store.Bus, o Options) *Cache {
 	if o.Kept == nil {
 		o.Kept = func(string) bool { return true }
 	}
-	c := &Cache{Records: records, bus: bus, o: o, born: time.Now(), entries: make(map[store.Key]entry), names: make(map[string]map[string]bool), reads: make(map[store.Key]*reading), wake: make(chan struct{}, 1)}
+	c := &Cache{Records: records, bus: bus, o: o, born: time.Now(), seed: maphash.MakeSeed(), entries: make(map[store.Key]entry), names: make(map[string]map[string]bool), reads: make(map[store.Key]*reading), wake: make(chan struct{}, 1)}
 	if o.Lease > 0 {
 		c.Records = watched{records, c}
 	}
@@ -203,7 +206,7 @@ func Read[T any](ctx context.Context, c *Cache, k store.Key) (*T, int64, error) 
 		c.done(k, r)
 		return v, rec.Revision, err
 	}
-	c.keep(k, r, entry{value: v, revision: rec.Revision})
+	c.keep(k, r, entry{value: v, revision: rec.Revision, sum: c.sum(rec)})
 	return v, rec.Revision, nil
 }
 
@@ -214,20 +217,39 @@ func ReadDirect[T any](ctx context.Context, r store.Records, k store.Key) (*T, i
 }
 
 // ReadPast is ReadDirect of what others read through c: an entry that turns out to be old, because a message was lost
-// and nobody noticed, is dropped.
+// and nobody noticed, is dropped. The records alone say what there is; where they answer the bytes that are held decoded,
+// they are not decoded once more.
 func ReadPast[T any](ctx context.Context, c *Cache, k store.Key) (*T, int64, error) {
-	v, rec, err := load[T](ctx, c.Records, k)
+	rec, err := get(ctx, c.Records, k)
 	if err != nil {
 		return nil, 0, err
 	}
+	if v := heldAt[T](c, k, rec); v != nil {
+		return v, rec.Revision, nil
+	}
+	v, err := decode[T](k, rec)
+	return v, rec.Revision, err
+}
+
+// heldAt answers what is held decoded of a record that was read just now; nil: nothing, or another one. The sum is beside
+// the revision for an engine that was set back, and gives revisions out once more.
+func heldAt[T any](c *Cache, k store.Key, rec store.Record) *T {
+	sum := c.sum(rec)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e, held := c.entries[k]; held && e.olderThan(rec.Revision) {
+	e, held := c.entries[k]
+	if held && e.olderThan(rec.Revision) {
 		c.remove(k)
 	}
 	c.outdate(k, rec.Revision)
-	return v, rec.Revision, nil
+	if !held || e.revision != rec.Revision || e.sum != sum {
+		return nil
+	}
+	v, _ := e.value.(*T)
+	return v
 }
+
+func (c *Cache) sum(rec store.Record) uint64 { return maphash.Bytes(c.seed, rec.Value) }
 
 type pastKey struct{}
 
@@ -235,18 +257,36 @@ type pastKey struct{}
 func Past(ctx context.Context) context.Context { return context.WithValue(ctx, pastKey{}, true) }
 
 func load[T any](ctx context.Context, r store.Records, k store.Key) (*T, store.Record, error) {
+	rec, err := get(ctx, r, k)
+	if err != nil {
+		return nil, store.Record{}, err
+	}
+	v, err := decode[T](k, rec)
+	return v, rec, err
+}
+
+// get answers a record of revision 0 where there is none.
+func get(ctx context.Context, r store.Records, k store.Key) (store.Record, error) {
 	rec, err := r.Get(ctx, k)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, store.Record{}, nil
+		return store.Record{}, nil
 	}
 	if err != nil {
-		return nil, store.Record{}, fmt.Errorf("read %s of %s: %w", k.Name, k.Partition, err)
+		return store.Record{}, fmt.Errorf("read %s of %s: %w", k.Name, k.Partition, err)
+	}
+	return rec, nil
+}
+
+// decode answers nil where there is no record.
+func decode[T any](k store.Key, rec store.Record) (*T, error) {
+	if rec.Revision == 0 {
+		return nil, nil
 	}
 	v := new(T)
 	if err := json.Unmarshal(rec.Value, v); err != nil {
-		return nil, store.Record{}, fmt.Errorf("read %s of %s: %w: not the JSON of a %T", k.Name, k.Partition, store.ErrCorrupt, *v)
+		return nil, fmt.Errorf("read %s of %s: %w: not the JSON of a %T", k.Name, k.Partition, store.ErrCorrupt, *v)
 	}
-	return v, rec, nil
+	return v, nil
 }
 
 // look answers what is held, or begins a reading, which done or keep ends.

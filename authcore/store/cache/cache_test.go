@@ -322,3 +322,30 @@ func TestUnreadableMessageEmpties(t *testing.T) {
 		}
 	})
 }
+
+// setBack are records that were set back and count anew: a revision comes a second time, with other bytes.
+type setBack struct {
+	store.Records
+	value string
+}
+
+func (s *setBack) Get(context.Context, store.Key) (store.Record, error) {
+	return store.Record{Value: []byte(s.value), Revision: 7}, nil
+}
+
+// What the records answer counts, also where they answer a revision that is held: then it is decoded once.
+func TestReadPastDecodesOnce(t *testing.T) {
+	r := &setBack{value: `{"N":1}`}
+	c := cache.New(r, memory.NewBus(), cache.Options{})
+	held, _, err := cache.Read[number](t.Context(), c, key("a"))
+	if err != nil || held.N != 1 {
+		t.Fatal(held, err)
+	}
+	if got, rev, err := cache.ReadPast[number](t.Context(), c, key("a")); got != held || rev != 7 || err != nil {
+		t.Errorf("got %v, %d, %v, want what is held", got, rev, err)
+	}
+	r.value = `{"N":2}`
+	if got, _, err := cache.ReadPast[number](t.Context(), c, key("a")); err != nil || got.N != 2 {
+		t.Errorf("got %v, %v, want what the records say", got, err)
+	}
+}
