@@ -19,13 +19,11 @@ type leg struct {
 	ahead []byte       // read before the hand-over, not yet relayed; owned by the reader
 	came  atomic.Int64 // octets taken from it
 
-	tail   [2]byte // the last two octets written; owned by the writer
-	broken bool    // nothing more may be written; owned by the writer
+	tail   tail // the last two octets written; owned by the writer
+	broken bool // nothing more may be written; owned by the writer
 
 	writeBy time.Time // the write deadline as it was last set; guarded by Session.mu
 }
-
-func (l *leg) take(c *wire.Conn) { l.conn, l.ahead = c.Detach() }
 
 // write sends p, or says who failed.
 func (s *Session) write(to *leg, p []byte) error {
@@ -79,12 +77,22 @@ func (s *Session) armRead(l *leg, t time.Time) error {
 	return l.conn.SetReadDeadline(t)
 }
 
-func (l *leg) remember(p []byte) {
-	if len(p) > 1 {
-		l.tail = [2]byte(p[len(p)-2:])
-	} else {
-		l.tail = [2]byte{l.tail[1], p[0]}
+func (l *leg) remember(p []byte) { l.tail = l.tail.after(p) }
+
+// tail is the last two octets of a side.
+type tail [2]byte
+
+var lineEnd = tail{'\r', '\n'}
+
+// after is the tail when p has followed.
+func (t tail) after(p []byte) tail {
+	switch len(p) {
+	case 0:
+		return t
+	case 1:
+		return tail{t[1], p[0]}
 	}
+	return tail(p[len(p)-2:])
 }
 
 var longAgo = time.Unix(1, 0)

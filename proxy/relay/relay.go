@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,8 +43,10 @@ type Settings struct {
 // Relay runs sessions.
 type Relay struct {
 	settings Settings
+	born     time.Time // what its sessions count time from
 	limits   limits
 	buffers  buffers
+	shards   shards // of the parked sessions; guarded by mu
 
 	started      atomic.Int64
 	fromClient   atomic.Int64
@@ -60,7 +63,7 @@ func New(o Settings) *Relay {
 	if o.Idle == 0 {
 		o.Idle = DefaultIdle
 	}
-	return &Relay{settings: o, limits: defaultLimits(), live: map[*Session]struct{}{}}
+	return &Relay{settings: o, limits: defaultLimits(), born: time.Now(), live: map[*Session]struct{}{}}
 }
 
 // Counters are what a Relay has done so far. The octets are those of sessions that have ended.
@@ -83,13 +86,36 @@ func (r *Relay) Counters() Counters {
 // Start takes both connections over and returns at once. If the relay is closed, or a connection was handed over or
 // closed before, the session ends at once, with that cause.
 func (r *Relay) Start(client, upstream *wire.Conn, o Options) *Session {
-	s := newSession(r, o)
-	s.client.take(client)
-	s.upstream.take(upstream)
+	if o.Idle == 0 {
+		o.Idle = r.settings.Idle
+	}
 	r.started.Add(1)
+	c, u := take(client), take(upstream)
+	if s := r.park(c, u, o); s != nil {
+		return s
+	}
+	return r.run(c, u, o)
+}
+
+// handed is a connection that was handed over.
+type handed struct {
+	conn  net.Conn // nil: there was none any more
+	ahead []byte   // read before, not yet relayed
+}
+
+func take(c *wire.Conn) handed {
+	conn, ahead := c.Detach()
+	return handed{conn, ahead}
+}
+
+// run starts a session of goroutines.
+func (r *Relay) run(client, upstream handed, o Options) *Session {
+	s := newSession(r, o)
+	s.client.conn, s.client.ahead = client.conn, client.ahead
+	s.upstream.conn, s.upstream.ahead = upstream.conn, upstream.ahead
 	s.prepare()
-	err := r.enter(s)
-	if s.client.conn == nil || s.upstream.conn == nil {
+	err := r.enter(s, nil)
+	if client.conn == nil || upstream.conn == nil {
 		err = wire.ErrDetached
 	}
 	s.start(err)
@@ -134,6 +160,7 @@ func (r *Relay) Close(cause error) {
 		s.Cut(cause)
 	}
 	_ = r.Wait(context.Background()) // the background does not end
+	r.stopShards()
 }
 
 func (r *Relay) sessions() []*Session {
@@ -146,11 +173,15 @@ func (r *Relay) sessions() []*Session {
 	return all
 }
 
-// enter counts s among the live ones, also when it is refused, for Wait waits for its OnEnd.
-func (r *Relay) enter(s *Session) error {
+// enter counts s among the live ones, also when it is refused, for Wait waits for its OnEnd. If it is not, begin is
+// called, before anybody can find s there.
+func (r *Relay) enter(s *Session, begin func()) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.live[s] = struct{}{}
+	if r.closed == nil && begin != nil {
+		begin()
+	}
 	return r.closed
 }
 

@@ -66,10 +66,22 @@ const lastWord = 300 * time.Millisecond
 
 // Session is one client and its upstream.
 type Session struct {
-	relay            *Relay
-	o                Options
+	relay    *Relay
+	o        Options
+	started  time.Time
+	*running        // nil: it is parked
+	parked   parker // nil: it is running
+}
+
+// parker is a session that waits without goroutines.
+type parker interface {
+	cut(cause error)
+	drain(cause error, by time.Time)
+}
+
+// running is what a session of goroutines needs.
+type running struct {
 	client, upstream leg
-	started          time.Time
 	moved            atomic.Int64 // when octets last moved, in nanoseconds after started
 	pumps            atomic.Int32 // how many still run, without a splitter
 	split            *split       // nil: there is none
@@ -88,12 +100,9 @@ type Session struct {
 }
 
 func newSession(r *Relay, o Options) *Session {
-	if o.Idle == 0 {
-		o.Idle = r.settings.Idle
-	}
-	s := &Session{relay: r, o: o, started: time.Now()}
+	s := &Session{relay: r, o: o, started: time.Now(), running: &running{}}
 	s.client.name, s.upstream.name = Client, Upstream
-	s.client.tail = [2]byte{'\r', '\n'} // a dialogue ends with a whole reply
+	s.client.tail = lineEnd // a dialogue ends with a whole reply
 	return s
 }
 
@@ -128,6 +137,10 @@ func (s *Session) Cut(cause error) {
 	if cause == nil {
 		cause = ErrCut
 	}
+	if s.parked != nil {
+		s.parked.cut(cause)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cut(cause)
@@ -138,6 +151,10 @@ func (s *Session) Cut(cause error) {
 func (s *Session) Drain(cause error, d time.Duration) {
 	if cause == nil {
 		cause = ErrCut
+	}
+	if s.parked != nil {
+		s.parked.drain(cause, time.Now().Add(d))
+		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -297,6 +314,11 @@ func (s *Session) finish() {
 	s.client.close()
 	e := End{Cause: cause, Side: side, FromClient: s.client.came.Load(), FromUpstream: s.upstream.came.Load(),
 		Started: s.started, Ended: time.Now()}
+	s.tell(e)
+}
+
+// tell lets the owner know of the end.
+func (s *Session) tell(e End) {
 	defer s.relay.forget(s, e)
 	if s.o.OnEnd != nil {
 		s.o.OnEnd(e)
@@ -305,7 +327,7 @@ func (s *Session) finish() {
 
 // farewell is what the client may be told, nil if it could be read as something else.
 func (s *Session) farewell(cause error) []byte {
-	if s.client.tail != [2]byte{'\r', '\n'} {
+	if s.client.tail != lineEnd {
 		return nil
 	}
 	return s.o.Farewell(cause)

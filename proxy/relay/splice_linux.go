@@ -1,0 +1,140 @@
+package relay
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// pipeSize is asked for; a pipe holds what it holds.
+	pipeSize = 256 << 10
+	// freePipes are kept for the next burst.
+	freePipes = 4
+	// lastPart of what comes to the client goes by way of memory, so that it is known how the line ends.
+	lastPart = 1 << 10
+)
+
+// pipe carries octets from socket to socket within the kernel while a burst lasts. An empty one belongs to the shard,
+// one that holds octets to a backlog.
+type pipe struct {
+	r, w  int
+	holds int // octets
+}
+
+func (s *shard) pipe() (*pipe, error) {
+	if last := len(s.pipes) - 1; last >= 0 {
+		p := s.pipes[last]
+		s.pipes = s.pipes[:last]
+		return p, nil
+	}
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return nil, os.NewSyscallError("pipe2", err)
+	}
+	_, _ = unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, pipeSize) // a smaller one serves, too
+	return &pipe{r: fds[0], w: fds[1]}, nil
+}
+
+func (s *shard) giveBack(p *pipe) {
+	if len(s.pipes) < freePipes {
+		s.pipes = append(s.pipes, p)
+	} else {
+		p.close()
+	}
+}
+
+func (p *pipe) close() {
+	_ = unix.Close(p.r)
+	_ = unix.Close(p.w)
+}
+
+// canSplice: octets that nobody looks at, between two descriptors in the clear.
+func (p *parked) canSplice(from *socket) bool {
+	to := p.other(from)
+	return p.machine == nil && to.tls == nil && to.backlog == nil
+}
+
+// splice is takeOnce without a copy.
+func (p *parked) splice(from *socket) (more bool) {
+	s, to := p.shard, p.other(from)
+	pipe, err := s.pipe()
+	if err != nil { // there is another way
+		from.hot = false
+		return true
+	}
+	n, err := splice(int(from.fd), pipe.w, 1<<20, 0)
+	if pipe.holds = n; n == 0 {
+		s.giveBack(pipe)
+		from.hot = false
+		if err != nil && err != unix.EAGAIN {
+			p.readFailed(from, err)
+		}
+		return false
+	}
+	from.hot = n >= readSize
+	p.touch()
+	if _, err := to.sendPipe(pipe); err != nil {
+		pipe.close()
+		p.broke(to, fmt.Errorf("write to %s: %w", to.name(), err))
+		return false
+	}
+	if pipe.holds == 0 {
+		s.giveBack(pipe)
+	} else {
+		to.behind().pipe = pipe
+	}
+	from.passed(int64(n), to)
+	return from.hot
+}
+
+// sendPipe sends what the descriptor takes of what a pipe holds; the last part by way of memory.
+func (l *socket) sendPipe(p *pipe) (sent int, err error) {
+	last := min(lastPart, p.holds)
+	for p.holds > last {
+		n, err := splice(p.r, int(l.fd), p.holds-last, unix.SPLICE_F_MORE)
+		if sent += n; err == unix.EAGAIN {
+			return sent, nil
+		}
+		if err != nil {
+			return sent, err
+		}
+		p.holds -= n
+	}
+	for p.holds > 0 {
+		in := l.p.shard.in[:p.holds]
+		n, err := read(int32(p.r), in)
+		if err != nil {
+			return sent, err
+		}
+		p.holds -= n
+		l.tail = l.tail.after(in[:n])
+		took, err := write(l.fd, in[:n])
+		sent += took
+		if err != nil {
+			return sent, err
+		}
+		l.keep(in[took:n])
+	}
+	return sent, nil
+}
+
+// splice moves at most n octets without waiting; io.EOF: there will be no more.
+func splice(from, to, n, flags int) (int, error) {
+	for {
+		moved, err := unix.Splice(from, nil, to, nil, n, flags|unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			return 0, err
+		case err != nil:
+			return 0, os.NewSyscallError("splice", err)
+		case moved == 0:
+			return 0, io.EOF
+		}
+		return int(moved), nil
+	}
+}

@@ -1,0 +1,86 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"golang.org/x/sys/unix"
+)
+
+// readsAtOnce bounds what is done for one side before the others have their turn.
+const readsAtOnce = 4
+
+// take reads a side as long as more is likely to be there, and passes on what comes. An end that has been told of is
+// read, too.
+func (p *parked) take(l *socket, ending bool) {
+	for range readsAtOnce {
+		more := p.takeOnce(l)
+		if !more && !(ending && !l.ended) || p.over || !p.wants(l) {
+			return
+		}
+	}
+}
+
+// takeOnce says whether more is likely to be there.
+func (p *parked) takeOnce(l *socket) (more bool) {
+	if l.hot && l.tls == nil && p.canSplice(l) {
+		return p.splice(l)
+	}
+	s := p.shard
+	n, err := read(l.fd, s.in)
+	l.hot = n == len(s.in)
+	switch {
+	case err == unix.EAGAIN:
+		return false
+	case l.tls != nil:
+		p.decrypt(l, s.in[:n], err)
+	case err != nil:
+		p.readFailed(l, err)
+	default:
+		p.came(l, s.in[:n])
+	}
+	return l.hot
+}
+
+// readFailed notes how the reading of a side has ended.
+func (p *parked) readFailed(l *socket, err error) {
+	if err == io.EOF {
+		p.ended(l)
+		return
+	}
+	p.broke(l, fmt.Errorf("read from %s: %w", l.name(), err))
+}
+
+// decrypt gives TLS what has come, and the error that follows on it, and passes on what comes out, until it would have to
+// wait: what is left in it is a part of a record, and for the rest there will be an event.
+func (p *parked) decrypt(l *socket, came []byte, end error) {
+	s := p.shard
+	s.feeds, s.feed, s.feedEnd = l, came, end
+	defer func() { s.feeds, s.feed, s.feedEnd = nil, nil, nil }()
+	for !p.over {
+		n, err := fill(l.tls, s.plain)
+		if n > 0 {
+			p.came(l, s.plain[:n])
+		}
+		var pause again
+		switch {
+		case err == nil || p.over:
+		case errors.As(err, &pause):
+			return
+		default:
+			p.readFailed(l, err)
+			return
+		}
+	}
+}
+
+// fill reads until p is full.
+func fill(r io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var m int
+		m, err = r.Read(p[n:])
+		n += m
+	}
+	return n, err
+}
