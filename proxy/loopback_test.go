@@ -184,6 +184,13 @@ func TestNothingLeaks(t *testing.T) {
 
 func TestClientsThatBreakOff(t *testing.T) {
 	s := newTCPStage(t, echo, nil)
+	first := s.connect() // the relay opens what it needs for all sessions
+	first.expect("hello")
+	first.say("IN a@new.example secret")
+	first.expect("ok A B")
+	_ = first.Close()
+	settles(t, "sessions", 0, s.live.Len)
+	settles(t, "calls of Ended that are missing", 0, func() int { return 1 - len(s.auth.EndedCalls()) })
 	fds, goroutines := descriptors(t), runtime.NumGoroutine()
 	for range 20 {
 		for _, talk := range []string{"", "\x16\x03", "GET / HTTP/1.1\r\n\r\n"} {
