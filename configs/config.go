@@ -115,6 +115,7 @@ type Upstream struct {
 	Protocol              string   `yaml:"protocol"` // imap, smtp, pop3, http
 	Addresses             []string `yaml:"addresses"`
 	SourceAddresses       []string `yaml:"source_addresses"` // of this host, to dial from
+	Warm                  int      `yaml:"warm"`             // connections that wait at each address
 	TLS                   TLS      `yaml:"tls"`
 	SignIn                string   `yaml:"sign_in"`
 	Master                string   `yaml:"master"`

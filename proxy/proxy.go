@@ -44,7 +44,13 @@ type Leg struct {
 	// AuthenticatesOnlyDoor: this upstream may offer UNAUTHENTICATE, for it authenticates none but the door.
 	AuthenticatesOnlyDoor bool
 	Came                  func(err error) // told once how the sign-in went, unless it was given up from here; may be nil
+	// Again answers another Leg for a sign-in that failed with err because the upstream had gone before; else err itself. It is
+	// set on legs that were dialled ahead, and not on what it answers. Nil: there is no other.
+	Again func(ctx context.Context, err error) (*Leg, error)
 }
+
+// ErrBye is in an error of LogIn where the upstream said that it is going: IMAP BYE, SMTP 421.
+var ErrBye = errors.New("it is going")
 
 // Way is how a member is signed in at an upstream.
 type Way string

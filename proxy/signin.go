@@ -85,6 +85,24 @@ func (s *signIn) reach(parent context.Context) error {
 	if err != nil {
 		return s.unreached(ctx, "dial", err)
 	}
+	err = s.speak(ctx, leg)
+	if err != nil && leg.Again != nil && context.Cause(ctx) == nil {
+		if leg, err = leg.Again(ctx, err); leg != nil {
+			_ = s.leg.Close() // the upstream is gone from it
+			err = s.speak(ctx, leg)
+		}
+	}
+	if leg = s.leg; leg.Came != nil && (context.Cause(ctx) == nil || err != nil && errors.Is(context.Cause(ctx), errTooSlow)) {
+		leg.Came(whatCame(ctx, err))
+	}
+	if err != nil {
+		return s.unreached(ctx, "sign_in", err)
+	}
+	return nil
+}
+
+// speak signs the member in over leg.
+func (s *signIn) speak(ctx context.Context, leg *Leg) (err error) {
 	s.leg = leg
 	deadline, _ := ctx.Deadline()
 	leg.SetDialogueDeadline(deadline)
@@ -93,13 +111,7 @@ func (s *signIn) reach(parent context.Context) error {
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
-	if leg.Came != nil && (context.Cause(ctx) == nil || err != nil && errors.Is(context.Cause(ctx), errTooSlow)) {
-		leg.Came(whatCame(ctx, err))
-	}
-	if err != nil {
-		return s.unreached(ctx, "sign_in", err)
-	}
-	return nil
+	return err
 }
 
 // whatCame is how a sign-in went for the upstream: whatever a connection says that was closed for its slowness, it was silent.

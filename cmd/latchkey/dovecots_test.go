@@ -112,7 +112,7 @@ func TestPeersTwoDovecots(t *testing.T) {
 	d.wantAll(t, "two", "two")
 	wantTrouble(t, d.h.addressesWell(t.Context()), d.servers["one"].IMAP+" of upstream imap since ")
 	d.servers["one"].Restart(t)
-	back := d.untilWell(t)
+	back := untilWell(t, d.h)
 	d.wantAll(t, "two", "two")
 	for _, m := range d.members["one"] {
 		d.meets(t, m) // either: they go back one by one
@@ -152,11 +152,11 @@ func (d *twoDovecots) wantAll(t *testing.T, of, want string) {
 }
 
 // untilWell waits until every address is well: a dead one is asked each second.
-func (d *twoDovecots) untilWell(t *testing.T) time.Time {
+func untilWell(t *testing.T, h *house) time.Time {
 	t.Helper()
-	for deadline := time.Now().Add(patience); d.h.addressesWell(t.Context()) != nil; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); h.addressesWell(t.Context()) != nil; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("it runs again: %v", d.h.addressesWell(t.Context()))
+			t.Fatalf("it runs again: %v", h.addressesWell(t.Context()))
 		}
 	}
 	return time.Now()

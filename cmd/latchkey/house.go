@@ -298,7 +298,7 @@ func servers(cfg *configs.Config) ([]upstream.Server, error) {
 
 func server(cfg *configs.Config, name string, u configs.Upstream, sec secret.String) upstream.Server {
 	return upstream.Server{
-		Name: name, Protocol: u.Protocol, Addresses: u.Addresses, SourceAddresses: u.SourceAddresses, Way: proxy.Way(u.SignIn), Master: u.Master, Secret: sec,
+		Name: name, Protocol: u.Protocol, Addresses: u.Addresses, SourceAddresses: u.SourceAddresses, Warm: u.Warm, Way: proxy.Way(u.SignIn), Master: u.Master, Secret: sec,
 		TLS:    upstream.TLS{Mode: upstream.TLSMode(u.TLS.Mode), CAFile: u.TLS.CAFile, ServerName: u.TLS.ServerName, CertFile: u.TLS.CertFile, KeyFile: u.TLS.KeyFile, Insecure: u.TLS.Insecure},
 		Token:  upstream.TokenSettings{Audience: u.Audience, Issuer: cfg.Tokens.Issuer},
 		Header: u.Header, BasicUser: u.BasicUser, Facts: upstream.Facts(u.Facts), User: upstream.User(u.User),

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"latchkey/proxy"
 )
 
 // response is a line of the upstream: as much of it as matters to us.
@@ -60,7 +62,7 @@ func (u *upstream) read() (response, error) {
 		}
 	}
 	if r.status == "BYE" {
-		return r, fmt.Errorf("upstream says %s", r)
+		return r, fmt.Errorf("upstream says %s: %w", r, proxy.ErrBye)
 	}
 	if tag != "*" && r.status == "" {
 		return response{}, errReply

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"latchkey/proxy"
 )
 
 // upstreamReply is a whole reply of an upstream: its code, and its lines without code and CRLF, one at least.
@@ -36,10 +38,18 @@ func (v *visit) read(to string) (upstreamReply, error) {
 		r.code = string(line[:3])
 		r.lines = append(r.lines, string(line[min(4, len(line)):]))
 		if len(line) == 3 || line[3] == ' ' {
-			return r, nil
+			return r, r.bye()
 		}
 	}
 	return r, fmt.Errorf("reply to %s does not end", to)
+}
+
+// bye says that the upstream closes the connection: RFC 5321 section 3.8.
+func (r upstreamReply) bye() error {
+	if r.code != "421" {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", proxy.ErrBye, r.codes())
 }
 
 // maxTold bounds what is told in an error of what an upstream has said.

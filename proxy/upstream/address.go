@@ -34,7 +34,8 @@ const (
 
 // address is one of an upstream's and how it is.
 type address struct {
-	at string // as configured
+	at   string // as configured
+	warm warm
 
 	mu      sync.Mutex
 	down    bool      // nobody is led there; guarded by mu
@@ -49,7 +50,7 @@ type address struct {
 func addresses(at []string) []*address {
 	all := make([]*address, len(at))
 	for i, a := range at {
-		all[i] = &address{at: a}
+		all[i] = &address{at: a, warm: warm{taken: make(chan struct{}, 1)}}
 	}
 	return all
 }
@@ -204,6 +205,12 @@ func (a *address) isDown() bool {
 	return a.down
 }
 
+func (a *address) isWell() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.down && !a.ill && !a.hung
+}
+
 func (a *address) isHung() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -216,12 +223,14 @@ type AddressHealth struct {
 	Well    bool      `json:"well"`
 	Since   time.Time `json:"since,omitzero"` // zero: from the start
 	Problem string    `json:"problem,omitempty"`
+	Warm    int       `json:"warm,omitempty"` // connections that wait there for members
 }
 
 func (a *address) health() AddressHealth {
+	warm := a.warm.count()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return AddressHealth{Address: a.at, Well: !a.down && !a.ill && !a.hung, Since: a.since, Problem: a.problem}
+	return AddressHealth{Address: a.at, Well: !a.down && !a.ill && !a.hung, Since: a.since, Problem: a.problem, Warm: warm}
 }
 
 // errDown: every address is known to be dead, and it is not yet time to try again.

@@ -18,6 +18,11 @@ import (
 // Dial reaches the upstream u.Name for the client c. The deadline of SignInTimeout, or that of ctx if it is earlier,
 // stays on the Leg until it is detached. The caller owns the Leg and closes it.
 func (p *Pool) Dial(ctx context.Context, u authcore.Upstream, c authcore.ConnInfo) (*proxy.Leg, error) {
+	return p.dial(ctx, u, c, true)
+}
+
+// dial is Dial; warm: on a connection that was made ahead, if there is one.
+func (p *Pool) dial(ctx context.Context, u authcore.Upstream, c authcore.ConnInfo, warm bool) (*proxy.Leg, error) {
 	s, err := p.find(u.Name)
 	if err != nil {
 		return nil, err
@@ -28,22 +33,36 @@ func (p *Pool) Dial(ctx context.Context, u authcore.Upstream, c authcore.ConnInf
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.o.SignInTimeout)
 	defer cancel()
-	conn, at, err := s.connect(ctx, u.User, c)
+	order := choose(s.addresses, u.User, time.Now())
+	if w, at := s.takeWarm(ctx, order, warm); w != nil {
+		leg := s.leg(w, at, signIn, c)
+		p.mayGoAgain(leg, u, c)
+		return leg, nil
+	}
+	w, at, err := s.open(ctx, order, u.User, c)
 	if err != nil {
 		return nil, err
 	}
+	return s.leg(w, at, signIn, c), nil
+}
+
+// open connects to one of the addresses, with TLS where that comes first.
+func (s *server) open(ctx context.Context, order []*address, member string, c authcore.ConnInfo) (*wire.Conn, *address, error) {
+	conn, at, err := s.connectTo(ctx, order, c)
+	if err != nil {
+		return nil, nil, err
+	}
 	deadline, _ := ctx.Deadline()
 	w := wire.New(conn, wire.Options{Deadline: deadline})
-	if s.TLS.Mode == TLSOn {
-		if err := w.ClientTLS(ctx, s.tls, p.o.SignInTimeout); err != nil {
-			_ = w.Close()
-			s.came(at, u.User, err)
-			return nil, s.fail(StepTLS, err)
-		}
+	if s.TLS.Mode != TLSOn {
+		return w, at, nil
 	}
-	leg := s.leg(w, signIn, c)
-	leg.Came = func(err error) { s.came(at, u.User, err) }
-	return leg, nil
+	if err := w.ClientTLS(ctx, s.tls, time.Until(deadline)); err != nil {
+		_ = w.Close()
+		s.came(at, member, err)
+		return nil, nil, s.fail(StepTLS, err)
+	}
+	return w, at, nil
 }
 
 // came notes how a sign-in of a member went at an address. Only silence counts against it, and hanging up before an answer.
@@ -67,12 +86,13 @@ func unheard(err error) bool {
 	return false
 }
 
-func (s *server) leg(w *wire.Conn, signIn proxy.SignIn, c authcore.ConnInfo) *proxy.Leg {
+func (s *server) leg(w *wire.Conn, at *address, signIn proxy.SignIn, c authcore.ConnInfo) *proxy.Leg {
 	leg := &proxy.Leg{
 		Conn: w, Name: s.Name, SignIn: signIn, AuthenticatesOnlyDoor: s.AuthenticatesOnlyDoor,
 		Facts: proxy.Facts{
 			Send: s.Facts == FactsID || s.Facts == FactsXCLIENT, Told: s.Facts == FactsProxy, Session: c.ID, Conn: c,
 		},
+		Came: func(err error) { s.came(at, signIn.User, err) },
 	}
 	if s.TLS.Mode == StartTLS {
 		leg.StartTLS = s.tls
@@ -83,11 +103,7 @@ func (s *server) leg(w *wire.Conn, signIn proxy.SignIn, c authcore.ConnInfo) *pr
 	return leg
 }
 
-// connect reaches the member's address, or another, and tells it of the client if PROXY protocol is the way of that.
-func (s *server) connect(ctx context.Context, member string, c authcore.ConnInfo) (net.Conn, *address, error) {
-	return s.connectTo(ctx, choose(s.addresses, member, time.Now()), c)
-}
-
+// connectTo reaches the first address that can be, and tells it of the client if PROXY protocol is the way of that.
 func (s *server) connectTo(ctx context.Context, order []*address, c authcore.ConnInfo) (net.Conn, *address, error) {
 	conn, at, err := s.connectAny(ctx, order)
 	if err != nil {

@@ -21,12 +21,15 @@ type Health struct {
 	Addresses []AddressHealth `json:"addresses,omitempty"`
 }
 
-// Run probes every upstream again and again until ctx ends, and returns when its last probe has.
+// Run probes every upstream again and again until ctx ends, and keeps connections warm; it returns when all of that has ended.
 func (p *Pool) Run(ctx context.Context) {
 	var probes sync.WaitGroup
 	for _, name := range p.names {
 		probes.Go(func() { p.watch(ctx, name) })
 		probes.Go(func() { p.revive(ctx, p.servers[name]) })
+		for _, a := range p.warmed(name) {
+			probes.Go(func() { p.keepWarm(ctx, p.servers[name], a) })
+		}
 	}
 	probes.Wait()
 }

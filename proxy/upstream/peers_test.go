@@ -49,7 +49,8 @@ func dovecotSigner(t *testing.T, d *peers.DovecotServer) func(context.Context, C
 		now := time.Now()
 		s, err := jwt.Signed(signer).Claims(jwt.Claims{
 			Issuer: c.Issuer, Audience: jwt.Audience{c.Audience}, Subject: c.Subject,
-			IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(time.Minute)),
+			IssuedAt: jwt.NewNumericDate(now.Add(-5 * time.Second)), // Dovecot's clock is that of its last wake-up
+			Expiry:   jwt.NewNumericDate(now.Add(time.Minute)),
 		}).Serialize()
 		return secret.New(s), err
 	}

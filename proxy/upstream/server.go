@@ -25,8 +25,10 @@ type Server struct {
 	Addresses []string
 	// SourceAddresses are IP addresses of this host to dial from, in turn. Empty: the kernel chooses one.
 	SourceAddresses []string
-	TLS             TLS
-	Way             proxy.Way
+	// Warm is how many connections to each address wait for members, dialled ahead. Text protocols, not with FactsProxy.
+	Warm int
+	TLS  TLS
+	Way  proxy.Way
 	// Master: who signs in for others, with Secret. Text protocols only.
 	Master string
 	// Secret of Master; for Basic and Bearer a master credential, empty: a token of ours.

@@ -158,6 +158,9 @@ func (p *Pool) Passthrough(name string) bool {
 func (p *Pool) Close() {
 	p.end()
 	for _, s := range p.servers {
+		for _, a := range s.addresses {
+			a.warm.close()
+		}
 		if s.http != nil {
 			s.http.closeIdle()
 		}

@@ -25,6 +25,7 @@ func validate(o Options) error {
 		m.names(s, names)
 		m.addresses(s)
 		m.sources(s)
+		m.warm(s)
 		m.tls(s)
 		m.way(s)
 		m.token(s, o, audiences)
@@ -87,6 +88,13 @@ func (m *mistakes) sources(s Server) {
 		m.say(len(seen) > 0 && !strings.HasPrefix(a, unixPrefix) && !reached(a, seen), "source_addresses",
 			"hold none from which %s can be reached: name one of its family", a)
 	}
+}
+
+func (m *mistakes) warm(s Server) {
+	m.say(s.Warm < 0 || s.Warm > maxWarm, "warm", "must be 0 to %d, is %d", maxWarm, s.Warm)
+	m.say(s.Warm > 0 && s.Protocol == HTTPProtocol, "warm", "is for imap, smtp and pop3: connections to http are kept anyway")
+	m.say(s.Warm > 0 && s.Facts == FactsProxy, "warm",
+		"cannot be with facts proxy_protocol, by which a connection is one client's from its first byte: use other facts, or 0")
 }
 
 // reached says whether any of the sources can reach an address.

@@ -99,6 +99,11 @@ func TestNewNamesMistakes(t *testing.T) {
 			s.Addresses = append(s.Addresses, "[2001:db8::1]:143")
 			s.SourceAddresses = []string{"10.20.0.5"}
 		}), []string{"source_addresses: hold none from which [2001:db8::1]:143 can be reached"}},
+		{"warm", imap(func(s *Server) { s.Warm = 64; s.Facts = FactsID }), nil},
+		{"too many warm", imap(func(s *Server) { s.Warm = 65 }), []string{"warm: must be 0 to 64, is 65"}},
+		{"less than none warm", imap(func(s *Server) { s.Warm = -1 }), []string{"warm: must be 0 to 64"}},
+		{"warm with PROXY", imap(func(s *Server) { s.Warm = 1; s.Facts = FactsProxy }), []string{"warm: cannot be with facts proxy_protocol"}},
+		{"warm HTTP", dav(func(s *Server) { s.Warm = 1 }), []string{"warm: is for imap, smtp and pop3"}},
 		{"source toward a socket", imap(func(s *Server) {
 			s.Addresses = []string{"unix:/run/imap"}
 			s.SourceAddresses = []string{"10.20.0.5"}

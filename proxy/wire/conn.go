@@ -37,6 +37,7 @@ type Conn struct {
 	buf      []byte // the reader: resident or long; nil while nothing is there and nothing is awaited
 	r, w     int    // buf[r:w] has not been read yet
 	readErr  error  // the carrier will give no more octets because of it
+	heard    bool   // see Heard
 	ended    error  // reading ended with it, whatever is still buffered
 	out      []byte // gathered, not yet written; nil: none
 	writeErr error  // writing ended with it

@@ -146,6 +146,7 @@ func (c *Conn) read(p []byte) (int, error) {
 			c.readErr = err
 		}
 		if n > 0 {
+			c.heard = true
 			return n, nil
 		}
 		if err != nil {
