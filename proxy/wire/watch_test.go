@@ -116,7 +116,8 @@ func TestWatchUnderTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, stop := c.Watch(t.Context())
-	stop() // the read that is broken off must not break TLS
+	time.Sleep(2 * wire.WatchAfter) // no fake time over TCP
+	stop()                          // the read that is broken off must not break TLS
 	if err := peer.Reply("a\r\n"); err != nil {
 		t.Fatal(err)
 	}
