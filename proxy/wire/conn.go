@@ -46,6 +46,7 @@ type Conn struct {
 	mu       sync.Mutex
 	c        net.Conn  // what carries the dialogue: raw, or the tls.Conn over it; guarded by mu
 	deadline time.Time // of the dialogue; guarded by mu
+	armed    armed     // guarded by mu
 	cause    error     // why it was interrupted; guarded by mu
 	phase    phase     // guarded by mu
 }

@@ -18,6 +18,9 @@ func (c *Conn) SetDialogueDeadline(t time.Time) {
 // context.Cause(ctx). The descriptor stays open for Bye; the owner closes it. stop ends the tie, as that of
 // context.AfterFunc does; Detach and Close end it too.
 func (c *Conn) CloseOn(ctx context.Context) (stop func() bool) {
+	if ctx.Done() == nil {
+		return func() bool { return true }
+	}
 	return context.AfterFunc(ctx, func() { c.interrupt(context.Cause(ctx)) })
 }
 
@@ -30,28 +33,64 @@ func (c *Conn) interrupt(cause error) {
 	if c.cause == nil {
 		c.cause = cause
 	}
+	c.armed = armed{}
 	_ = c.raw.SetDeadline(longAgo) // only fails on a dead descriptor, where nothing is blocked
 }
 
 // longAgo ends what is blocked.
 var longAgo = time.Unix(1, 0)
 
-// arm sets the deadline of the next read or write through set: the earlier of the dialogue's and timeout from now.
-// It fails if the connection may not be used any more. The lock makes sure that an interrupt is not overwritten.
-func (c *Conn) arm(set func(time.Time) error, timeout time.Duration) error {
+// armed are the deadlines that the carrier has: most often the next read or write has the one before it, that of the
+// dialogue, and the runtime's timers need not be touched. Zero: not known.
+type armed struct{ read, write time.Time }
+
+// armRead sets the deadline of the next read: the earlier of the dialogue's and its time-out. It fails if the connection may
+// not be used any more. The lock makes sure that an interrupt is not overwritten.
+func (c *Conn) armRead() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.usable(); err != nil {
+	t, err := c.due(c.o.ReadTimeout)
+	if err != nil || t.IsZero() || t.Equal(c.armed.read) {
 		return err
 	}
-	if c.phase == parting {
-		return nil // Bye has set the deadline
+	c.armed.read = t
+	return c.raw.SetReadDeadline(t)
+}
+
+// armWrite is the same for the next write.
+func (c *Conn) armWrite() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t, err := c.due(c.o.WriteTimeout)
+	if err != nil || t.IsZero() || t.Equal(c.armed.write) {
+		return err
+	}
+	c.armed.write = t
+	return c.raw.SetWriteDeadline(t)
+}
+
+// armBoth is the same for a handshake.
+func (c *Conn) armBoth(timeout time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t, err := c.due(timeout)
+	if err != nil || t.IsZero() {
+		return err
+	}
+	c.armed = armed{t, t}
+	return c.raw.SetDeadline(t)
+}
+
+// due answers when what begins now must have ended; zero: Bye has set its own deadline. It needs mu.
+func (c *Conn) due(timeout time.Duration) (time.Time, error) {
+	if err := c.usable(); err != nil || c.phase == parting {
+		return time.Time{}, err
 	}
 	t := time.Now().Add(timeout)
 	if !c.deadline.IsZero() && c.deadline.Before(t) {
 		t = c.deadline
 	}
-	return set(t)
+	return t, nil
 }
 
 // usable needs mu.

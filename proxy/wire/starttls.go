@@ -27,11 +27,9 @@ func (c *Conn) handshake(ctx context.Context, side side, cfg *tls.Config, timeou
 	if err := c.readyForTLS(timeout); err != nil {
 		return err
 	}
+	defer c.CloseOn(ctx)() // not HandshakeContext: that is for connections which nothing else interrupts, and costs more
 	t := side(&Footing{Conn: c.raw}, cfg)
-	if err := t.HandshakeContext(ctx); err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
+	if err := t.Handshake(); err != nil {
 		c.writeErr = err
 		return c.endReading("TLS handshake", err)
 	}
@@ -52,7 +50,7 @@ func (c *Conn) readyForTLS(timeout time.Duration) error {
 	if err := c.Flush(); err != nil {
 		return err
 	}
-	return c.arm(c.raw.SetDeadline, timeout)
+	return c.armBoth(timeout)
 }
 
 // carryOn makes t the carrier. Nothing that was read before may be read after.

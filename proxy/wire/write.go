@@ -29,17 +29,28 @@ func (c *Conn) Flush() error {
 	if c.writeErr != nil {
 		return c.explain("write", c.writeErr)
 	}
-	if err := c.arm(c.raw.SetWriteDeadline, c.o.WriteTimeout); err != nil {
-		return c.explain("write", err)
-	}
 	if len(c.out) == 0 {
-		return nil
+		return c.unwritten()
+	}
+	if err := c.armWrite(); err != nil {
+		return c.explain("write", err)
 	}
 	_, err := c.carrier().Write(c.out)
 	giveBack(c.out)
 	c.out = nil
 	if err != nil {
 		c.writeErr = err
+		return c.explain("write", err)
+	}
+	return nil
+}
+
+// unwritten is the end of a Flush with nothing to send.
+func (c *Conn) unwritten() error {
+	c.mu.Lock()
+	err := c.usable()
+	c.mu.Unlock()
+	if err != nil {
 		return c.explain("write", err)
 	}
 	return nil
