@@ -41,7 +41,9 @@ func (e *event) write(log *slog.Logger, how conclusion) {
 	if how.cause == "error" || how.cause == "unavailable" || how.cause == "upstream" && how.err != nil {
 		level = slog.LevelWarn
 	}
-	log.LogAttrs(context.Background(), level, "connection", e.attrs(how)...)
+	if ctx := context.Background(); log.Enabled(ctx, level) {
+		log.LogAttrs(ctx, level, "connection", e.attrs(how)...)
+	}
 }
 
 func (e *event) attrs(how conclusion) []slog.Attr {

@@ -53,27 +53,33 @@ func (v *visit) serve(ctx context.Context, room bool) error {
 	if err := v.identify(); err != nil {
 		return err
 	}
-	if !room {
-		return v.turnAway(ctx, tooManyInAll)
-	}
-	depart, ok := v.server.limits.arrive(v.ends.client.Addr())
-	if !ok {
-		if !v.server.limits.refuse() {
-			return errTooMany
-		}
-		defer v.server.limits.refused()
-		return v.turnAway(ctx, tooManyOfSource)
-	}
-	v.depart = depart
-	info, err := v.secure(ctx)
-	if err != nil {
-		return err
-	}
-	login, err := v.dialogue(ctx, info)
+	login, err := v.meet(ctx, room)
 	if err != nil {
 		return err
 	}
 	return v.signIn(ctx, login)
+}
+
+// meet leads to an allowed attempt. The end of ctx breaks off whatever is read or written meanwhile.
+func (v *visit) meet(ctx context.Context, room bool) (*Login, error) {
+	defer v.client.CloseOn(ctx)()
+	if !room {
+		return nil, v.turnAway(tooManyInAll)
+	}
+	depart, ok := v.server.limits.arrive(v.ends.client.Addr())
+	if !ok {
+		if !v.server.limits.refuse() {
+			return nil, errTooMany
+		}
+		defer v.server.limits.refused()
+		return nil, v.turnAway(tooManyOfSource)
+	}
+	v.depart = depart
+	info, err := v.secure()
+	if err != nil {
+		return nil, err
+	}
+	return v.dialogue(ctx, info)
 }
 
 // identify finds out who is there: the socket's peer, or whom a listed one vouches for.
@@ -93,8 +99,8 @@ func (v *visit) identify() error {
 }
 
 // secure does the implicit TLS handshake, if there is one, and answers what is known of the connection. TLS that ended at
-// the load balancer counts where none is spoken here.
-func (v *visit) secure(ctx context.Context) (authcore.ConnInfo, error) {
+// the load balancer counts where none is spoken here. What ends meet ends the handshake.
+func (v *visit) secure() (authcore.ConnInfo, error) {
 	info := authcore.ConnInfo{
 		ID: v.event.id, Listener: v.l.Name, Client: v.ends.client, ClientVouched: vouched(v.ends.client.Addr()),
 		Local: v.ends.local, DefaultDomain: v.l.DefaultDomain,
@@ -103,7 +109,7 @@ func (v *visit) secure(ctx context.Context) (authcore.ConnInfo, error) {
 		v.event.tls = v.ends.tls.version
 		return v.ends.tls.onto(info), nil
 	}
-	if err := v.client.ServerTLS(ctx, v.l.TLS, helloTime); err != nil {
+	if err := v.client.ServerTLS(context.Background(), v.l.TLS, helloTime); err != nil {
 		return info, fmt.Errorf("%w: %w", ErrGone, err) // a client that does not trust us, or a scanner
 	}
 	info = WithTLS(info, v.client.TLS())
@@ -124,13 +130,12 @@ const (
 )
 
 // turnAway tells a client that there are too many, and of what.
-func (v *visit) turnAway(ctx context.Context, text string) error {
+func (v *visit) turnAway(text string) error {
 	v.server.o.Metrics.refused.WithLabelValues(v.l.Name, string(authcore.TooManyConnections)).Inc()
 	v.event.reason = authcore.TooManyConnections
-	if _, err := v.secure(ctx); err != nil {
+	if _, err := v.secure(); err != nil {
 		return err
 	}
-	defer v.client.CloseOn(ctx)()
 	if err := v.l.Protocol.Refuse(v.client, authcore.TooManyConnections, text); err != nil {
 		return fmt.Errorf("refuse: %w", err)
 	}
@@ -139,7 +144,6 @@ func (v *visit) turnAway(ctx context.Context, text string) error {
 
 // dialogue speaks with the client until an attempt is allowed.
 func (v *visit) dialogue(ctx context.Context, info authcore.ConnInfo) (*Login, error) {
-	defer v.client.CloseOn(ctx)()
 	login, err := v.l.Protocol.Dialogue(ctx, v.client, info)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -147,12 +151,10 @@ func (v *visit) dialogue(ctx context.Context, info authcore.ConnInfo) (*Login, e
 		}
 		return nil, err
 	}
-	if state := v.client.TLS(); state != nil {
-		v.event.tls = tlsVersion(state.Version)
-	}
 	if !login.Decision.Allowed() {
 		return nil, errors.New("the dialogue ended with an attempt that was not allowed")
 	}
+	v.event.tls = login.Attempt.Conn.TLSVersion
 	return login, nil
 }
 
