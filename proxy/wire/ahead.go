@@ -38,7 +38,7 @@ var errMore = errors.New("more came than was expected")
 // settle reads once more and wants nothing for an answer. The end of a deadline is not final, neither for a socket nor for
 // TLS.
 func (c *Conn) settle(d time.Duration) error {
-	if err := c.arm(c.raw.SetReadDeadline, d); err != nil {
+	if err := c.armRead(d); err != nil {
 		return err
 	}
 	var more [1]byte

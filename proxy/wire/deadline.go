@@ -44,12 +44,12 @@ var longAgo = time.Unix(1, 0)
 // dialogue, and the runtime's timers need not be touched. Zero: not known.
 type armed struct{ read, write time.Time }
 
-// armRead sets the deadline of the next read: the earlier of the dialogue's and its time-out. It fails if the connection may
-// not be used any more. The lock makes sure that an interrupt is not overwritten.
-func (c *Conn) armRead() error {
+// armRead sets the deadline of the next read: the earlier of the dialogue's and timeout from now. It fails if the connection
+// may not be used any more. The lock makes sure that an interrupt is not overwritten.
+func (c *Conn) armRead(timeout time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t, err := c.due(c.o.ReadTimeout)
+	t, err := c.due(timeout)
 	if err != nil || t.IsZero() || t.Equal(c.armed.read) {
 		return err
 	}
@@ -58,10 +58,10 @@ func (c *Conn) armRead() error {
 }
 
 // armWrite is the same for the next write.
-func (c *Conn) armWrite() error {
+func (c *Conn) armWrite(timeout time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t, err := c.due(c.o.WriteTimeout)
+	t, err := c.due(timeout)
 	if err != nil || t.IsZero() || t.Equal(c.armed.write) {
 		return err
 	}

@@ -137,7 +137,7 @@ func (c *Conn) read(p []byte) (int, error) {
 	if c.readErr != nil {
 		return 0, c.readErr
 	}
-	if err := c.armRead(); err != nil {
+	if err := c.armRead(c.o.ReadTimeout); err != nil {
 		return 0, err
 	}
 	for range 100 { // as bufio: a reader that answers nothing so often is broken

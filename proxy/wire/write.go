@@ -32,7 +32,7 @@ func (c *Conn) Flush() error {
 	if len(c.out) == 0 {
 		return c.unwritten()
 	}
-	if err := c.armWrite(); err != nil {
+	if err := c.armWrite(c.o.WriteTimeout); err != nil {
 		return c.explain("write", err)
 	}
 	_, err := c.carrier().Write(c.out)
