@@ -58,6 +58,7 @@ func doctorCommand(ctx context.Context, p program, args []string) error {
 		fmt.Fprintf(p.out, "error    %v\n", x)
 		failures++
 	}
+	doctorHost(p.out, os.DirFS("/"), cfg)
 	if cfg.Fleet() {
 		failures += doctorFleet(ctx, p, cfg)
 	} else {

@@ -53,6 +53,7 @@ func serveCommand(ctx context.Context, p program, args []string) error {
 		return err
 	}
 	h.program = own
+	h.warnOfHost(os.DirFS("/"))
 	w.renew, w.hangup, w.ready = renew, hangup, func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyReady) }
 	return h.serveOn(ctx, w, p.err)
 }
