@@ -4,29 +4,31 @@ import (
 	"container/heap"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // parked is a session that waits in a shard, without goroutines and buffers. All of it is owned by the shard's goroutine
-// but what Start has set for good.
+// but what Start has set for good, and condemned.
 type parked struct {
 	Session
 	shard            *shard
 	client, upstream socket
-	machine          *machine      // nil: every octet passes as it comes
-	moved            time.Duration // when octets last moved, as the shard's now
-	due              time.Duration // when its limits are to be looked at
-	place            int32         // in the timeline
-	slot, generation uint32        // in the shard, and which of the sessions that had that slot
-	halves           bool          // one side has ended
-	held             bool          // the splitter holds as much as may be
-	cutting          bool          // it leaves now
-	over             bool          // it has ended
-	drained          *drain        // it shall leave when it can; nil: nobody has asked
-	cause            error         // the first one
-	ender            *socket       // whose end came first, or whose error cause is
+	machine          *machine              // nil: every octet passes as it comes
+	moved            time.Duration         // when octets last moved, as the shard's now
+	due              time.Duration         // when its limits are to be looked at
+	place            int32                 // in the timeline
+	slot, generation uint32                // in the shard, and which of the sessions that had that slot
+	halves           bool                  // one side has ended
+	held             bool                  // the splitter holds as much as may be
+	cutting          bool                  // it leaves now
+	over             bool                  // it has ended
+	drained          *drain                // it shall leave when it can; nil: nobody has asked
+	condemned        atomic.Pointer[error] // with which cause Cut has been called; nil: it has not
+	cause            error                 // the first one
+	ender            *socket               // whose end came first, or whose error cause is
 }
 
 // drain is why a session shall leave when it can, and when it must.
@@ -47,7 +49,7 @@ func (p *parked) begin(fromClient, fromUpstream []byte) {
 
 // welcome passes on what has been read of a side: before the hand-over, and by TLS.
 func (p *parked) welcome(l *socket, ahead []byte) {
-	if len(ahead) > 0 && !p.over {
+	if len(ahead) > 0 && !p.over && !p.doomed() {
 		p.came(l, ahead)
 	}
 	if l.tls != nil && !p.over {
@@ -58,6 +60,9 @@ func (p *parked) welcome(l *socket, ahead []byte) {
 // event notes what has happened to a socket.
 func (p *parked) event(l *socket, what uint32) {
 	defer p.caught()
+	if p.doomed() {
+		return
+	}
 	const (
 		broken = unix.EPOLLHUP | unix.EPOLLERR
 		ending = unix.EPOLLRDHUP | broken
@@ -176,12 +181,19 @@ func (p *parked) broke(l *socket, err error) {
 
 // cut and drain may be called by anybody.
 
+// cut condemns the session at once, so that nothing passes that is said from now on; the shard learns of it later.
 func (p *parked) cut(cause error) {
-	p.shard.post(func() {
-		defer p.caught()
-		p.leave(cause)
-	})
+	if p.condemned.CompareAndSwap(nil, &cause) {
+		p.shard.post(func() {
+			defer p.caught()
+			p.leave(cause)
+		})
+	}
 }
+
+// doomed says whether nothing may pass any more. It is asked when octets have been read: what was said after a cut is
+// read after it. A machine is asked how to leave instead.
+func (p *parked) doomed() bool { return p.machine == nil && p.condemned.Load() != nil }
 
 func (p *parked) drain(cause error, by time.Time) {
 	p.shard.post(func() {
@@ -237,6 +249,7 @@ func (p *parked) end() {
 		return
 	}
 	p.over = true
+	p.blame("", nil)
 	p.upstream.close()
 	p.client.close()
 	p.shard.dismiss(p)
@@ -405,7 +418,11 @@ func (p *parked) leaveUpstream(reset bool) {
 }
 
 func (p *parked) blame(side Side, cause error) {
-	if p.cause != nil || p.over {
+	if p.cause != nil {
+		return
+	}
+	if cut := p.condemned.Load(); cut != nil { // that came first
+		p.cause = *cut
 		return
 	}
 	p.cause = cause

@@ -66,6 +66,10 @@ func (p *parked) splice(from *socket) (more bool) {
 		return true
 	}
 	n, err := splice(int(from.fd), pipe.w, 1<<20, 0)
+	if p.doomed() {
+		pipe.close()
+		return false
+	}
 	if pipe.holds = n; n == 0 {
 		s.giveBack(pipe)
 		from.hot = false

@@ -31,7 +31,7 @@ func (p *parked) takeOnce(l *socket) (more bool) {
 	n, err := read(l.fd, s.in)
 	l.hot = n == len(s.in)
 	switch {
-	case err == unix.EAGAIN:
+	case err == unix.EAGAIN || p.doomed():
 		return false
 	case l.tls != nil:
 		p.decrypt(l, s.in[:n], err)
