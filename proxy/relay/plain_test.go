@@ -172,7 +172,7 @@ func TestReset(t *testing.T) {
 				if _, unix := gone.(*net.UnixConn); unix {
 					return // has no reset
 				}
-				if err := wire.Reset(gone); err != nil {
+				if err := wire.Reset(bare(gone)); err != nil {
 					t.Fatal(err)
 				}
 				if p, _ := io.ReadAll(other); len(p) > 0 {
@@ -322,8 +322,8 @@ func TestSideOfAnEnd(t *testing.T) {
 	}{
 		"client ends":     {func(r *rig) { _ = wire.CloseWrite(r.client); _, _ = io.ReadAll(r.upstream) }, nil, relay.Client},
 		"upstream ends":   {func(r *rig) { _ = wire.CloseWrite(r.upstream); _, _ = io.ReadAll(r.client) }, nil, relay.Upstream},
-		"client breaks":   {func(r *rig) { _ = wire.Reset(r.client); _, _ = io.ReadAll(r.upstream) }, syscall.ECONNRESET, relay.Client},
-		"upstream breaks": {func(r *rig) { _ = wire.Reset(r.upstream); _, _ = io.ReadAll(r.client) }, syscall.ECONNRESET, relay.Upstream},
+		"client breaks":   {func(r *rig) { _ = wire.Reset(bare(r.client)); _, _ = io.ReadAll(r.upstream) }, syscall.ECONNRESET, relay.Client},
+		"upstream breaks": {func(r *rig) { _ = wire.Reset(bare(r.upstream)); _, _ = io.ReadAll(r.client) }, syscall.ECONNRESET, relay.Upstream},
 		"cut":             {func(r *rig) { r.session.Cut(errCut) }, errCut, ""},
 	} {
 		for _, splitter := range []relay.Splitter{nil, &lines{}} {

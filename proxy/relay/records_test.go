@@ -159,10 +159,19 @@ func (c *records) renew(ask bool) error {
 // notify says that nothing more will come, and leaves TCP open.
 func (c *records) notify() error { return c.send(alert, []byte{1, 0}) }
 
+// tear sends half a record.
+func (c *records) tear() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	record := c.out.seal(application, []byte("lost"), 0)
+	_, err := c.TCPConn.Write(record[:len(record)/2])
+	return err
+}
+
 func (c *records) CloseWrite() error { return errors.Join(c.notify(), c.TCPConn.CloseWrite()) }
 
 func (c *records) Close() error {
-	_ = c.SetWriteDeadline(time.Now()) // of the close_notify: it fits, or nobody reads
+	_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)) // the close_notify fits, or nobody reads
 	_ = c.notify()
 	return c.TCPConn.Close()
 }

@@ -216,7 +216,7 @@ func TestClientErrorResetsTheUpstream(t *testing.T) {
 	journeys(t, withLines, func(t *testing.T, r *rig) {
 		says(t, r.client, "DATA\n")
 		hears(t, r.upstream, "DATA\n")
-		if err := wire.Reset(r.client); err != nil {
+		if err := wire.Reset(bare(r.client)); err != nil {
 			t.Fatal(err)
 		}
 		hearsBreak(t, r.upstream, "")
