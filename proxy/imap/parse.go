@@ -255,7 +255,11 @@ const maxAnnounced = len("{9223372036854775807+}")
 
 // isAtomChar is ATOM-CHAR of RFC 9051 section 9.
 func isAtomChar(b byte) bool {
-	return b > ' ' && b < 0x7f && !strings.ContainsRune(`(){%*"\]`, rune(b))
+	switch b {
+	case '(', ')', '{', '%', '*', '"', '\\', ']':
+		return false
+	}
+	return b > ' ' && b < 0x7f
 }
 
 // isAStringChar is ASTRING-CHAR.
