@@ -95,11 +95,13 @@ func (p *parked) settle() {
 		return
 	}
 	if m := p.machine; m != nil {
-		if m.over() {
+		switch {
+		case !m.over():
+			p.held = m.stalled()
+		case p.cause != nil || p.cutting || m.parted || p.client.toldAll() && p.upstream.toldAll(): // else it waits for that
 			p.end()
 			return
 		}
-		p.held = m.stalled()
 	}
 	for _, l := range []*socket{&p.client, &p.upstream} {
 		if err := l.wait(p.wants(l)); err != nil {
@@ -328,7 +330,7 @@ func (p *parked) next() time.Duration {
 // wakes is how long it is until the machine wants to be woken.
 func (p *parked) wakes() time.Duration {
 	at := p.machine.next()
-	if at.IsZero() {
+	if at.IsZero() || p.machine.over() {
 		return 1<<63 - 1<<40
 	}
 	return time.Until(at)

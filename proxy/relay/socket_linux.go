@@ -127,6 +127,9 @@ func (l *socket) endWrite() {
 	}
 }
 
+// toldAll says that no end is on its way, behind a backlog.
+func (l *socket) toldAll() bool { return !l.ending || l.said }
+
 // close ends the connection; what the descriptor does not take of a close_notify is lost, and so is the backlog, after a
 // part of which there is none.
 func (l *socket) close() {
