@@ -52,6 +52,7 @@ type DB struct {
 	lock *dirLock
 
 	recent  *recent
+	soon    *soon
 	readers chan *reader  // those that nobody uses
 	queue   chan *request // unbuffered: the callers that wait are the queue, each bounded by its context
 	closing chan struct{}
@@ -123,8 +124,8 @@ func openLocked(o Options, steps []migration) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	held := newRecent()
-	w, err := newWriter(first, path, o.Now, held)
+	held, waiting := newRecent(), newSoon()
+	w, err := newWriter(first, path, o.Now, held, waiting)
 	if err != nil {
 		first.close()
 		return nil, err
@@ -135,6 +136,7 @@ func openLocked(o Options, steps []migration) (*DB, error) {
 		now:     o.Now,
 		log:     o.Log,
 		recent:  held,
+		soon:    waiting,
 		readers: make(chan *reader, o.Readers),
 		queue:   make(chan *request),
 		closing: make(chan struct{}),

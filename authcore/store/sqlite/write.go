@@ -24,7 +24,16 @@ type request struct {
 	ops       []store.Op // the values are copies: the caller may be gone before they are written
 	size      int
 	job       func(*writer) error
-	done      chan result // takes one without waiting
+	done      chan result        // takes one without waiting
+	tell      func(int64, error) // instead, where nobody waits
+}
+
+func (req *request) answer(res result) {
+	if req.tell != nil {
+		req.tell(res.revision, res.err)
+		return
+	}
+	req.done <- res
 }
 
 type result struct {
@@ -78,9 +87,16 @@ func newRequest(ctx context.Context, partition string, ops []store.Op) *request 
 	for i, op := range ops {
 		op.Value = bytes.Clone(op.Value)
 		req.ops[i] = op
-		req.size += len(op.Name) + len(op.Value)
 	}
+	req.size = bytesOf(req.ops)
 	return req
+}
+
+func bytesOf(ops []store.Op) (n int) {
+	for i := range ops {
+		n += len(ops[i].Name) + len(ops[i].Value)
+	}
+	return n
 }
 
 // writer is the only connection that writes. Its goroutine owns it.
@@ -89,6 +105,7 @@ type writer struct {
 	path   string
 	now    func() time.Time
 	recent *recent
+	soon   *soon
 	row    row
 
 	begin, commit, rollback *stmt
@@ -103,8 +120,8 @@ type writer struct {
 // maxKnown bounds known: some 10 MB of domains.
 const maxKnown = 100_000
 
-func newWriter(c *conn, path string, now func() time.Time, held *recent) (*writer, error) {
-	w := &writer{conn: c, path: path, now: now, recent: held, heads: make(map[string]int64), known: make(map[string]int64)}
+func newWriter(c *conn, path string, now func() time.Time, held *recent, waiting *soon) (*writer, error) {
+	w := &writer{conn: c, path: path, now: now, recent: held, soon: waiting, heads: make(map[string]int64), known: make(map[string]int64)}
 	err := c.prepareAll(map[**stmt]string{
 		&w.begin:    "BEGIN IMMEDIATE",
 		&w.commit:   "COMMIT",
@@ -133,21 +150,36 @@ func (w *writer) run(queue <-chan *request, closing <-chan struct{}) {
 	defer w.finish()
 	var group []*request
 	for {
+		var job *request
 		select {
 		case first := <-queue:
-			var job *request
-			group, job = gather(group[:0], first, queue)
-			w.commitGroup(group)
-			w.recent.settle()
-			if job != nil {
-				err := job.job(w)
-				w.recent.settle()
-				clear(w.known) // a job may have written any
-				job.done <- result{err: err}
-			}
+			group, job = gather(w.soon.take(group[:0]), first, queue)
+		case <-w.soon.due:
+			group, job = gather(w.soon.take(group[:0]), nil, queue)
 		case <-closing:
+			w.finishSoon(group)
 			return
 		}
+		w.commitGroup(group)
+		w.recent.settle()
+		if job != nil {
+			w.do(job)
+		}
+	}
+}
+
+func (w *writer) do(req *request) {
+	err := req.job(w)
+	w.recent.settle()
+	clear(w.known) // a job may have written any
+	req.answer(result{err: err})
+}
+
+// finishSoon writes what was taken on.
+func (w *writer) finishSoon(group []*request) {
+	w.soon.close()
+	for group = w.soon.take(group[:0]); len(group) > 0; group = w.soon.take(group[:0]) {
+		w.commitGroup(group)
 	}
 }
 
@@ -157,15 +189,18 @@ func (w *writer) finish() {
 	w.close()
 }
 
-// gather takes the callers that are waiting already. A job ends the group. The writer steps aside once, so that those
-// whom the last commit woke get in line: a fifth more commits with 32 callers.
+// gather adds the callers that are waiting already to those who are not. A job ends the group. The writer steps aside once,
+// so that those whom the last commit woke get in line: a fifth more commits with 32 callers.
 func gather(group []*request, first *request, queue <-chan *request) (_ []*request, job *request) {
-	if first.job != nil {
-		return group, first
+	size := 0
+	if first != nil {
+		if first.job != nil {
+			return group, first
+		}
+		group, size = append(group, first), first.size
+		runtime.Gosched()
 	}
-	group = append(group, first)
-	runtime.Gosched()
-	for size := first.size; len(group) < groupRequests && size < groupBytes; {
+	for len(group) < groupRequests && size < groupBytes {
 		select {
 		case next := <-queue:
 			if next.job != nil {
@@ -198,7 +233,7 @@ func (w *writer) commitGroup(group []*request) {
 		if err != nil && results[i].err == nil {
 			results[i] = result{err: fmt.Errorf("apply to %q: %w", req.partition, explain(w.path, err))}
 		}
-		req.done <- results[i]
+		req.answer(results[i])
 	}
 }
 

@@ -38,6 +38,7 @@ func RunRecords(t *testing.T, open func(t *testing.T) RecordsEngine) {
 		{"batches are not seen in part", testNotSeenInPart},
 		{"context ended", testContextEnded},
 		{"failed but written", testFailedButWritten},
+		{"batches that nobody waits for", testApplySoon},
 		{"reopen", testReopen},
 		{"snapshot and restore", func(t *testing.T, e RecordsEngine) { testSnapshot(t, e, open(t)) }},
 		{"restore is all or nothing", testRestoreRefuses},
