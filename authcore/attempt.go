@@ -16,6 +16,10 @@ type Attempt struct {
 	Mechanism  string   // "PLAIN", "LOGIN", "USER", "BASIC": for audit and logs
 	Conn       ConnInfo
 	Credential Credential
+
+	// StandsFollows: whoever asks will ask Stands before the client hears OK, and end the session where that fails. So an
+	// allow need not be on record before it is answered.
+	StandsFollows bool
 }
 
 // Credential is what the client sent. The set is sealed: Password now.

@@ -20,7 +20,7 @@ import (
 // gate (throttle), rule (which credential counts), verify (app passwords first, they cost nothing; the account password
 // only where it counts somewhere in the domain, and then always one hash), judge (what may be told), open, record.
 
-// trial is an attempt on its way. It dies with Authenticate.
+// trial is an attempt on its way. It dies with Authenticate, or when its record is written.
 type trial struct {
 	a               Attempt
 	doors           []string
@@ -42,12 +42,14 @@ type trial struct {
 	onlyApps        bool           // no member of the domain may use the account password at a door
 	crowded         bool           // it has a place in the crowd
 	cached          bool           // it is decided by what is held, without the records
+	soon            bool           // its record is being written while it goes on
 	detail          string         // for the audit: a closed word more than the client is told
 }
 
 // Authenticate decides one attempt at a door. An error means that it could not be decided: the client is told to come
 // again, and nothing was counted. A refusal is answered no earlier than start + hold. For every allowed Decision Ended
-// must be called once; DAV requests that belong to a standing session share its Decision and its end.
+// must be called once; DAV requests that belong to a standing session share its Decision and its end. An allowed Decision
+// is on record, but that of an attempt with StandsFollows: that one is when Stands has answered.
 func (c *Core) Authenticate(ctx context.Context, a Attempt) (Decision, error) {
 	ctx = c.Rationed(ctx)
 	t := c.begin(a)

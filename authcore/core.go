@@ -89,6 +89,7 @@ type Core struct {
 	hasher     *password.Hasher
 	crowd      crowd
 	outage     outage
+	allows     allows
 	leases     *lockout.Leases
 	throttle   *lockout.Throttle
 	asks       *lockout.Asks
@@ -187,6 +188,7 @@ func (c *Core) Run(ctx context.Context) error {
 	c.writeUses(ctx)
 	beside.Wait()
 	c.merger.Wait()
+	c.allows.wait()
 	if err := <-done; ctx.Err() == nil {
 		return err
 	}

@@ -77,3 +77,10 @@ func (c *Core) HoldSlot(ctx context.Context) (free func()) {
 	}
 	return slot.Release
 }
+
+// OnTheirWay is how many sessions are between their decision and their client's OK.
+func (c *Core) OnTheirWay() int {
+	c.allows.mu.Lock()
+	defer c.allows.mu.Unlock()
+	return len(c.allows.of)
+}

@@ -32,6 +32,12 @@ func (r recordJourneys) Apply(ctx context.Context, partition string, ops ...stor
 	return r.Records.Apply(ctx, partition, ops...)
 }
 
+// ApplySoon is a journey that Stands waits for.
+func (r recordJourneys) ApplySoon(ctx context.Context, partition string, ops []store.Op, done func(int64, error)) (hurry func()) {
+	r.made.Add(1)
+	return store.ApplySoon(ctx, r.Records, partition, ops, done)
+}
+
 type ephemeralJourneys struct {
 	store.Ephemeral
 	made *journeys

@@ -65,10 +65,20 @@ func (c *Core) open(ctx context.Context, t *trial, g grant) (Decision, error) {
 	if err != nil {
 		return Decision{}, broken("record sign-in", err)
 	}
-	c.doors.Confirm(d.Session)
-	c.lastUse.mark(t, d, c.now())
-	c.newClients.mark(t, d, c.now())
+	if door.Share != "" {
+		c.doors.Confirm(d.Session)
+	}
+	if !t.soon {
+		c.markUse(t, d)
+	}
 	return d, nil
+}
+
+// markUse notes that the credential was used, and from where.
+func (c *Core) markUse(t *trial, d Decision) {
+	now := c.now()
+	c.lastUse.mark(t, d, now)
+	c.newClients.mark(t, d, now)
 }
 
 // begins counts a session over all nodes, and records it.
@@ -161,8 +171,14 @@ func (t *trial) allowEntry(d Decision, now time.Time) audit.Entry {
 // recordAllow writes the audit entry, and the source that the member is now known to come from.
 func (c *Core) recordAllow(ctx context.Context, t *trial, d Decision) error {
 	now := c.now()
-	ops := []store.Op{audit.Op(t.allowEntry(d, now))}
-	if next, changed := t.sources.With(t.source, now); changed {
+	entry := t.allowEntry(d, now)
+	next, changed := t.sources.With(t.source, now)
+	if t.soon = !changed && c.maySoon(t); t.soon {
+		c.recordSoon(ctx, t, d, entry)
+		return nil
+	}
+	ops := []store.Op{audit.Op(entry)}
+	if changed {
 		op := member.PutOp(lockout.SourcesKey(d.Domain, d.Member), next, store.AnyRevision)
 		ops = append(ops, op)
 	}

@@ -145,6 +145,7 @@ func (c *Core) payOwed(ctx context.Context) {
 // endHere takes a session out of the registry of this process and gives its seat back.
 func (c *Core) endHere(ctx context.Context, id session.ID) {
 	c.outage.left(id)
+	c.allows.left(id)
 	if d, ok := c.doors.End(id); ok {
 		c.giveBack(ctx, d)
 	}

@@ -12,11 +12,24 @@ import (
 )
 
 // Stands says from the records, and never a cache, whether a live session may go on: none of its epochs has risen, its
-// credential is there and in its time, and nobody ended it. It evaluates no policy.
+// credential is there and in its time, and nobody ended it. It evaluates no policy. Where the sign-in is not on record yet
+// it waits for that, and answers an error if it failed: such a session never stands.
 func (c *Core) Stands(ctx context.Context, s Standing) (bool, error) {
 	if !s.Until.IsZero() && !c.now().Before(s.Until) || !c.doors.Has(s.Session) {
 		return false, nil
 	}
+	a := c.allows.hurried(s.Session)
+	ok, err := c.standsByRecords(ctx, s)
+	if err != nil || !ok {
+		return false, err
+	}
+	if err := c.allows.settled(ctx, s.Session, a); err != nil {
+		return false, broken("record sign-in", err)
+	}
+	return true, nil
+}
+
+func (c *Core) standsByRecords(ctx context.Context, s Standing) (bool, error) {
 	if !c.outage.has(s.Session) {
 		return c.standsNow(ctx, s)
 	}
@@ -75,6 +88,7 @@ func (c *Core) credentialEpoch(ctx context.Context, s Standing) (int64, error) {
 // Ended takes a session out of the registry. It is called once for every allowed Decision that opened one.
 func (c *Core) Ended(ctx context.Context, id session.ID, _ End) {
 	c.outage.left(id)
+	c.allows.left(id)
 	if d, ok := c.doors.End(id); ok {
 		c.leave(ctx, d)
 	}

@@ -11,7 +11,7 @@ import (
 
 // attempt asks the core. Allowed leaves the command unanswered, for the Login to do it.
 func (d *dialogue) attempt(ctx context.Context, mechanism string, credential authcore.Credential) error {
-	a := authcore.Attempt{Door: door, Mechanism: mechanism, Conn: d.info, Credential: credential}
+	a := authcore.Attempt{Door: door, Mechanism: mechanism, Conn: d.info, Credential: credential, StandsFollows: true}
 	decision, left, err := d.decide(ctx, a)
 	switch {
 	case decision.Allowed() && err == nil: // should the client have left, the Server finds out

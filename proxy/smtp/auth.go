@@ -39,7 +39,7 @@ func (d *dialogue) auth(ctx context.Context, args string) error {
 		return d.lost(ctx, err)
 	}
 	return d.attempt(ctx, authcore.Attempt{
-		Door: d.p.Name(), Mechanism: mechanism, Conn: d.info, Credential: credential,
+		Door: d.p.Name(), Mechanism: mechanism, Conn: d.info, Credential: credential, StandsFollows: true,
 	})
 }
 
