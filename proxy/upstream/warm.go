@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"latchkey/authcore"
 	"latchkey/proxy"
 	"latchkey/proxy/wire"
@@ -32,8 +34,10 @@ const (
 	warmAge = time.Minute
 	// warmPatience is how long a server may take to acknowledge what it is sent on one, in its kernel, not in its program.
 	warmPatience = time.Second
-	// warmSettle is how long a server must be silent behind its greeting.
-	warmSettle = 5 * time.Millisecond
+	// warmGather is how long it waits for more to be taken, and leaves the processors to those sign-ins.
+	warmGather = 5 * time.Millisecond
+	// warmAtOnce are dialled at the same time.
+	warmAtOnce = 8
 	// warmLook is how often those that wait are looked at; with jitter.
 	warmLook = time.Second
 	// warmRetry is the pause after one that could not be made; it doubles up to warmRetryMost.
@@ -140,8 +144,8 @@ func (p *Pool) warmed(name string) []*address {
 	return nil
 }
 
-// keepWarm fills up what waits at a, as long as a is well, until ctx ends or the Pool is closed. It does so alone and one by one: when more
-// sign-ins come than that is good for, they dial themselves.
+// keepWarm fills up what waits at a, as long as a is well, until ctx ends or the Pool is closed. When more sign-ins come
+// than wait, they dial themselves.
 func (p *Pool) keepWarm(ctx context.Context, s *server, a *address) {
 	defer a.warm.drop(func(warmed) bool { return true })
 	retry := warmRetry
@@ -160,20 +164,32 @@ func (p *Pool) keepWarm(ctx context.Context, s *server, a *address) {
 		select {
 		case <-ctx.Done():
 		case <-taken:
+			time.Sleep(warmGather)
 		case <-time.After(pause):
 		}
 	}
 }
 
+// fillWarm dials as many as are missing.
 func (p *Pool) fillWarm(ctx context.Context, s *server, a *address) error {
-	for a.warm.count() < s.Warm && a.isWell() && ctx.Err() == nil {
-		conn, err := p.dialWarm(ctx, s, a)
-		if err != nil {
-			return err
-		}
-		if !a.warm.put(warmed{conn, time.Now()}) {
-			return conn.Close()
-		}
+	if !a.isWell() {
+		return nil
+	}
+	var dials errgroup.Group
+	dials.SetLimit(warmAtOnce)
+	for range s.Warm - a.warm.count() {
+		dials.Go(func() error { return p.addWarm(ctx, s, a) })
+	}
+	return dials.Wait()
+}
+
+func (p *Pool) addWarm(ctx context.Context, s *server, a *address) error {
+	conn, err := p.dialWarm(ctx, s, a)
+	if err != nil {
+		return err
+	}
+	if !a.warm.put(warmed{conn, time.Now()}) {
+		return conn.Close()
 	}
 	return nil
 }
@@ -193,7 +209,7 @@ func (p *Pool) dialWarm(parent context.Context, s *server, a *address) (*wire.Co
 		err = w.ClientTLS(ctx, s.tls, p.o.SignInTimeout)
 	}
 	if err == nil {
-		err = w.Await(greeted(s.Protocol), warmSettle)
+		err = w.Await(greeted(s.Protocol))
 	}
 	if !stop() && err == nil {
 		err = context.Cause(ctx)

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Await reads until whole says that what has arrived is all that was expected, and then makes sure that no more comes for
-// as long as settle: neither here nor within TLS anything is left that could be taken for what comes later. The octets stay
-// to be read. Any error is final; more than a small reader holds is one.
-func (c *Conn) Await(whole func(ahead []byte) bool, settle time.Duration) error {
+// Await reads until whole says that what has arrived is all that was expected, and makes sure that TLS holds no more than
+// that: what comes from now on can be seen at the socket. The octets stay to be read. Any error is final; more than a small
+// reader holds is one.
+func (c *Conn) Await(whole func(ahead []byte) bool) error {
 	if err := c.beginReading("await"); err != nil {
 		return err
 	}
@@ -22,7 +22,7 @@ func (c *Conn) Await(whole func(ahead []byte) bool, settle time.Duration) error 
 			return c.endReading("await", unexpected(err))
 		}
 	}
-	if err := c.settle(settle); err != nil {
+	if err := c.nothingHeld(); err != nil {
 		return c.endReading("await", err)
 	}
 	c.heard = false
@@ -35,10 +35,10 @@ func (c *Conn) Heard() bool { return c.heard }
 // errMore: the peer goes on though it was not asked.
 var errMore = errors.New("more came than was expected")
 
-// settle reads once more and wants nothing for an answer. The end of a deadline is not final, neither for a socket nor for
-// TLS.
-func (c *Conn) settle(d time.Duration) error {
-	if err := c.armRead(d); err != nil {
+// nothingHeld reads once more, past its deadline: the socket is not asked, but TLS gives what it has. The end of a deadline is
+// not final, neither for a socket nor for TLS.
+func (c *Conn) nothingHeld() error {
+	if err := c.armRead(-time.Second); err != nil {
 		return err
 	}
 	var more [1]byte
