@@ -37,11 +37,9 @@ type signIn struct {
 // signIn takes an allowed attempt to the relay, or tells the client that it cannot now. The session is in Live before
 // Dial, and judged by the records after LogIn: what revokes it in between is not missed.
 func (v *visit) signIn(ctx context.Context, login *Login) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	v.client.SetDialogueDeadline(time.Now().Add(upstreamTime + standsTime + replyTime))
 	s := &signIn{v: v, login: login, err: errPanic}
-	s.entry = v.server.o.Live.Enter(OpenOf(login.Attempt, login.Decision), login.Decision.Standing(login.Attempt), CutFunc(cancel))
+	s.entry = v.server.o.Live.Enter(OpenOf(login.Attempt, login.Decision), login.Decision.Standing(login.Attempt), CutFunc(v.cancel))
 	v.event.entry, v.event.mechanism, v.event.reason = s.entry, login.Attempt.Mechanism, login.Decision.Reason
 	defer s.abandon()
 	if s.err = s.open(ctx); s.err != nil {

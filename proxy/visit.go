@@ -23,7 +23,8 @@ type visit struct {
 
 	ends   ends
 	client *wire.Conn
-	depart func() // counts out of those who have not signed in; nil before it was counted in
+	cancel context.CancelCauseFunc // ends all that run does
+	depart func()                  // counts out of those who have not signed in; nil before it was counted in
 	event  *event
 	how    conclusion // unless the relay has the connection
 	given  bool       // the relay has the connection
@@ -50,6 +51,7 @@ func (v *visit) run(base context.Context, room bool) {
 	v.event = &event{id: rand.Text(), listener: v.l.Name, protocol: v.l.Protocol.Name(), began: v.began}
 	v.server.o.Metrics.connections.WithLabelValues(v.l.Name).Inc()
 	ctx, cancel := context.WithCancelCause(base)
+	v.cancel = cancel
 	defer cancel(nil)
 	defer v.over(room)
 	defer v.recovered()

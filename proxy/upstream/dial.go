@@ -31,7 +31,7 @@ func (p *Pool) dial(ctx context.Context, u authcore.Upstream, c authcore.ConnInf
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.o.SignInTimeout)
+	ctx, cancel := within(ctx, p.o.SignInTimeout)
 	defer cancel()
 	order := choose(s.addresses, u.User, time.Now())
 	if w, at := s.takeWarm(ctx, order, warm); w != nil {
@@ -44,6 +44,14 @@ func (p *Pool) dial(ctx context.Context, u authcore.Upstream, c authcore.ConnInf
 		return nil, err
 	}
 	return s.leg(w, at, signIn, c), nil
+}
+
+// within is context.WithTimeout, which makes another context where the one there is ends earlier, too.
+func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, d)
 }
 
 // open connects to one of the addresses, with TLS where that comes first.
