@@ -48,19 +48,21 @@ func (l *lull) look(now time.Time, u heapUse) bool {
 // gave notes how long it took.
 func (l *lull) gave(began, ended time.Time) { l.next = ended.Add(idleShare * ended.Sub(began)) }
 
-// giveSpareBack gives memory back in every lull until ctx ends.
+// giveSpareBack gives memory back in every lull until ctx ends, and paces the collector.
 func giveSpareBack(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	m := newHeapGauge()
-	l := lull{allocated: m.read().allocated}
+	l, p := lull{allocated: m.read().allocated}, newPace()
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		if began := time.Now(); l.look(began, m.read()) {
+		use := m.read()
+		p.follow(use.live)
+		if began := time.Now(); l.look(began, use) {
 			debug.FreeOSMemory()
 			l.gave(began, time.Now())
 		}
