@@ -7,10 +7,10 @@ BUDGET   ?= 25m
 export GOTOOLCHAIN ?= local
 build demo: export CGO_ENABLED = 0
 
-.PHONY: help deps build check sizes imports mutations mutate test race fuzz peers bench drills soak pictures demo
+.PHONY: help deps build check sizes imports mutations mutate test race fuzz peers bench bench-peers drills soak pictures demo
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 deps: ## install what the tests need (root on Debian; others are told what is missing)
 	@.ci/deps
@@ -55,8 +55,11 @@ soak: ## hours in the life of a server, in SOAKTIME
 fuzz: ## every fuzz target for FUZZTIME
 	@GO="$(GO)" $(GO) run ./.ci/testrun -only fuzz -fuzztime $(FUZZTIME) -budget 24h
 
-bench: ## Go benchmarks
+bench: ## Go benchmarks, of the parts
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+bench-peers: deps build ## Latchkey beside nginx and Dovecot, whole; BENCH="-short" and other flags; docs/performance.md says how
+	./bin/latchkey-bench -json bin/bench.json $(BENCH)
 
 pictures: deps ## the pictures of the console in docs/pictures, taken anew
 	LATCHKEY_PICTURES=$(CURDIR)/docs/pictures $(GO) test -count=1 -run '^TestPeersConsole' ./cmd/latchkey
