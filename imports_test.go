@@ -38,6 +38,7 @@ var rules = []rule{
 	{pattern: "authcore/secret", why: "a secret that does not print must not depend on what might print it"},
 	{pattern: "authcore/store", why: "the contract of storage knows nobody who stores"},
 	{pattern: "proxy/wire", why: "lines and literals, whatever is said in them"},
+	{pattern: "proxy/http1", why: "sends requests, whatever is asked in them and for whom"},
 	{pattern: "proxy/relay", may: []string{"proxy/wire"}, why: "moves bytes of sessions that somebody else allowed"},
 	{pattern: "authcore/store/*", may: []string{"authcore/store", "authcore/secret"}, why: "an engine keeps records and does not read them"},
 	{pattern: "authcore/authtest", may: []string{"policy", "authcore", "authcore/*", "authcore/store/*"}, why: "builds a ready Core for tests"},
@@ -52,7 +53,7 @@ var rules = []rule{
 	},
 	{pattern: "proxy/sasl", may: []string{"authcore", "authcore/secret", "proxy/wire"}, why: "bytes to a credential"},
 	{
-		pattern: "proxy/upstream", may: []string{"authcore", "authcore/secret", "proxy", "proxy/sasl", "proxy/wire"},
+		pattern: "proxy/upstream", may: []string{"authcore", "authcore/secret", "proxy", "proxy/http1", "proxy/sasl", "proxy/wire"},
 		why: "is the Dialer that proxy asks for, and hands back proxy's Leg; doors get it through that interface",
 	},
 	{
@@ -63,7 +64,7 @@ var rules = []rule{
 	{pattern: "proxy/imap", may: door, why: doorsWhy},
 	{pattern: "proxy/smtp", may: door, why: doorsWhy},
 	{pattern: "proxy/pop3", may: door, why: doorsWhy},
-	{pattern: "proxy/dav", may: door, why: doorsWhy},
+	{pattern: "proxy/dav", may: door, why: doorsWhy, tests: []string{"proxy/http1"}}, // by which its requests go in earnest
 	{pattern: "proxy/demo", may: []string{"authcore/secret"}, why: "stands for somebody else's servers"},
 	{pattern: "proxy/proxytest", may: []string{"authcore", "authcore/*", "proxy", "proxy/*"}, why: "a stage for tests of the doors"},
 	{pattern: "proxy/peers", may: []string{"configs/examples"}, why: "looks from outside: it knows protocols, not our code"},

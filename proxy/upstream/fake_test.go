@@ -99,10 +99,17 @@ func signer(_ context.Context, c Claims) (secret.String, error) {
 // pool builds a Pool of servers, with what tests seldom care for filled in.
 func pool(t *testing.T, servers ...Server) *Pool {
 	t.Helper()
+	return poolOf(t, Options{Servers: servers})
+}
+
+func poolOf(t *testing.T, o Options) *Pool {
+	t.Helper()
+	servers := o.Servers
 	for i := range servers {
 		fill(&servers[i])
 	}
-	p, err := New(Options{Servers: servers, Token: signer, ProbeTimeout: 5 * time.Second})
+	o.Token, o.ProbeTimeout = signer, 5*time.Second
+	p, err := New(o)
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"latchkey/authcore"
 	"latchkey/proxy"
+	"latchkey/proxy/http1"
 )
 
 // Bounds of the way to an HTTP server.
@@ -27,6 +28,8 @@ const (
 	// how long that may take: together under the 5 s within which a client hears that it is not.
 	patience     = 3 * time.Second
 	aliveTimeout = 1500 * time.Millisecond
+	// connectTime bounds connect and TLS together, whatever address it leads to.
+	connectTime = patience + aliveTimeout
 	// maxConns bounds the connections to one server: descriptors are finite, and DAV servers have few workers.
 	maxConns = 256
 	// idleConns are kept for keepIdle: under the keep-alive of common servers, so that they seldom close first.
@@ -38,18 +41,17 @@ const (
 
 // HTTP is the way to an HTTP server. It is an http.RoundTripper that goes to that server, whatever the request's URL says.
 type HTTP struct {
-	pool     *Pool
-	s        *server
-	ways     []*way // in the order of the server's addresses
-	base     url.URL
-	patience time.Duration // see there
+	pool *Pool
+	s    *server
+	ways []*way // in the order of the server's addresses
+	base url.URL
 }
 
 // way is that to one address: the connections of its members.
 type way struct {
 	h         *HTTP
 	address   *address
-	transport *http.Transport
+	transport *http1.Transport
 
 	seen   atomic.Int64       // when it last answered anything, in Unix nanoseconds
 	asking singleflight.Group // whether it is alive
@@ -68,7 +70,7 @@ func (p *Pool) HTTP(name string) (*HTTP, error) {
 }
 
 func newHTTP(p *Pool, s *server) *HTTP {
-	h := &HTTP{pool: p, s: s, base: url.URL{Scheme: "http", Host: "upstream"}, patience: patience}
+	h := &HTTP{pool: p, s: s, base: url.URL{Scheme: "http", Host: "upstream"}}
 	if s.TLS.Mode == TLSOn {
 		h.base.Scheme = "https"
 	}
@@ -76,7 +78,12 @@ func newHTTP(p *Pool, s *server) *HTTP {
 		h.base.Host = host
 	}
 	for _, a := range s.addresses {
-		h.ways = append(h.ways, &way{h: h, address: a, transport: s.newTransport(s.tls, a)})
+		w := &way{h: h, address: a}
+		w.transport = http1.New(http1.Options{
+			Dial: w.dial, Doubt: w.doubt, Patience: p.o.patience, Connect: connectTime, Answer: responseTimeout,
+			Conns: maxConns, Idle: idleConns, Keep: keepIdle, HeadBytes: maxResponseHeaders,
+		})
+		h.ways = append(h.ways, w)
 	}
 	return h
 }
@@ -91,7 +98,7 @@ func (h *HTTP) wayOf(member string) *way {
 
 func (h *HTTP) closeIdle() {
 	for _, w := range h.ways {
-		w.transport.CloseIdleConnections()
+		w.transport.Close()
 	}
 }
 
@@ -109,21 +116,18 @@ func (s *server) connectFrom(ctx context.Context, a *address) (net.Conn, error) 
 	return conn, err
 }
 
+// newTransport is for questions of our own, each on a connection of its own: a second opinion to the one that members'
+// requests go by.
 func (s *server) newTransport(cfg *tls.Config, a *address) *http.Transport {
 	var versions http.Protocols
-	versions.SetHTTP1(true) // one request a connection at a time: a cut one disturbs no other
+	versions.SetHTTP1(true)
 	return &http.Transport{
 		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return s.connectFrom(ctx, a) },
 		TLSClientConfig:        cfg,
 		TLSHandshakeTimeout:    s.timeout,
 		Protocols:              &versions,
-		DisableCompression:     true, // bytes pass as they are
-		MaxIdleConns:           idleConns,
-		MaxIdleConnsPerHost:    idleConns,
-		MaxConnsPerHost:        maxConns,
-		IdleConnTimeout:        keepIdle,
+		DisableCompression:     true,
 		ResponseHeaderTimeout:  responseTimeout,
-		ExpectContinueTimeout:  300 * time.Millisecond, // RFC 9110 section 10.1.1: clients wait a second before they send unasked
 		MaxResponseHeaderBytes: maxResponseHeaders,
 	}
 }
@@ -155,51 +159,35 @@ var errStalled = errors.New("does not answer")
 // RoundTrip sends r. A server that cannot be reached, or does not answer anything, fails it within 5 s; one that is at
 // work on it may take a minute.
 func (h *HTTP) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(r.Context())
-	w := h.wayOf(proxy.MemberOf(ctx))
-	stop := w.watch(ctx, cancel)
-	res, err := w.transport.RoundTrip(r.WithContext(ctx))
-	stop()
+	w := h.wayOf(proxy.MemberOf(r.Context()))
+	res, err := w.transport.RoundTrip(r)
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		cancel(nil)
 		return nil, h.s.fail(StepRequest, err)
 	}
 	w.seen.Store(time.Now().UnixNano())
-	res.Body = &body{ReadCloser: res.Body, end: func() { cancel(nil) }}
 	return res, nil
 }
 
-// body ends the request's context with itself.
-type body struct {
-	io.ReadCloser
-	end func()
-}
-
-func (b *body) Close() error {
-	defer b.end()
-	return b.ReadCloser.Close()
-}
-
-// watch cancels a request whose server is found dead while it waits. stop ends the watch and waits for it.
-func (w *way) watch(ctx context.Context, cancel context.CancelCauseFunc) (stop func()) {
-	began := time.Now()
-	ctx, end := context.WithCancel(ctx)
-	done := make(chan struct{})
-	timer := time.AfterFunc(w.h.patience, func() {
-		defer close(done)
-		if !w.alive(ctx, began) && ctx.Err() == nil {
-			cancel(errStalled)
-		}
-	})
-	return func() {
-		end()
-		if !timer.Stop() {
-			<-done
-		}
+// dial opens a connection, and TLS on it.
+func (w *way) dial(ctx context.Context) (net.Conn, error) {
+	bare, err := w.h.s.connectFrom(ctx, w.address)
+	if err != nil || w.h.s.tls == nil {
+		return bare, err
 	}
+	c := tls.Client(bare, w.h.s.tls)
+	if err := c.HandshakeContext(ctx); err != nil {
+		_ = bare.Close()
+		return nil, w.h.s.fail(StepTLS, err)
+	}
+	return c, nil
+}
+
+// doubt ends a request whose server is found dead while it waits.
+func (w *way) doubt(ctx context.Context, began time.Time) error {
+	if !w.alive(ctx, began) {
+		return errStalled
+	}
+	return nil
 }
 
 // alive says whether the server has answered anything since then, or answers a short question now. However many wait, one

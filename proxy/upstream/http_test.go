@@ -64,12 +64,16 @@ func TestHTTPSignIn(t *testing.T) {
 // wayTo builds the way to h, impatient enough for tests.
 func wayTo(t *testing.T, address string) *HTTP {
 	t.Helper()
-	p := pool(t, Server{Name: "dav", Protocol: HTTPProtocol, Addresses: []string{address}, Way: Header, Header: "X-Remote-User"})
-	h, err := p.HTTP("dav")
+	return waitingWayTo(t, address, 50*time.Millisecond)
+}
+
+func waitingWayTo(t *testing.T, address string, patience time.Duration) *HTTP {
+	t.Helper()
+	server := Server{Name: "dav", Protocol: HTTPProtocol, Addresses: []string{address}, Way: Header, Header: "X-Remote-User"}
+	h, err := poolOf(t, Options{Servers: []Server{server}, patience: patience}).HTTP("dav")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.patience = 50 * time.Millisecond
 	return h
 }
 
@@ -140,8 +144,7 @@ func TestRoundTripEndsWithItsCaller(t *testing.T) {
 		close(began)
 		<-r.Context().Done()
 	}))
-	h := wayTo(t, address)
-	h.patience = time.Hour
+	h := waitingWayTo(t, address, time.Hour)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("cut")
 	go func() { <-began; cancel(why) }()

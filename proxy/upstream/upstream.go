@@ -40,6 +40,8 @@ type Options struct {
 	ProbeTimeout time.Duration
 	// Log is told when an upstream falls ill and when it recovers. Nil: nobody is.
 	Log *slog.Logger
+
+	patience time.Duration // tests have less
 }
 
 // Claims are what a token for an upstream says beside its times and its id.
@@ -109,6 +111,7 @@ func (o *Options) setDefaults() {
 	def(&o.SignInTimeout, 4500*time.Millisecond)
 	def(&o.ProbeEvery, 30*time.Second)
 	def(&o.ProbeTimeout, 10*time.Second)
+	def(&o.patience, patience)
 	if o.HelloName == "" {
 		o.HelloName = "localhost"
 	}
