@@ -21,6 +21,7 @@ import (
 	"latchkey/authcore/session"
 	"latchkey/policy"
 	"latchkey/proxy"
+	"latchkey/proxy/http1"
 	"latchkey/proxy/proxytest"
 )
 
@@ -37,8 +38,9 @@ type scene struct {
 	auth     *proxytest.Authenticator
 	live     *proxy.Live
 	upstream *fakeUpstream
-	way      Upstream // instead of upstream
-	names    []string // in the door's certificate
+	options  http1.Options // of upstream
+	way      Upstream      // instead of upstream
+	names    []string      // in the door's certificate
 	stall    time.Duration
 	settings Settings
 	registry *prometheus.Registry
@@ -47,9 +49,9 @@ type scene struct {
 	ca       *proxytest.CA
 }
 
-// fakeUpstream is the way to an httptest.Server.
+// fakeUpstream is the way to an httptest.Server, by what requests go in earnest.
 type fakeUpstream struct {
-	*http.Transport
+	*http1.Transport
 	base   url.URL
 	signIn func(h http.Header) error
 	quiet  bool // is not told of the client
@@ -77,10 +79,13 @@ func start(t *testing.T, h http.Handler, change ...func(*scene)) *scene {
 	}
 	s := &scene{
 		t: t, registry: prometheus.NewRegistry(), auth: proxytest.NewAuthenticator(), live: proxy.NewLive(), ca: proxytest.NewCA(t),
-		upstream: &fakeUpstream{Transport: &http.Transport{DisableCompression: true}, base: *base},
+		upstream: &fakeUpstream{base: *base},
 		settings: Settings{Listener: "dav", Doors: map[string][]string{"": {policy.CalDAV, policy.CardDAV}}},
 	}
-	t.Cleanup(s.upstream.CloseIdleConnections)
+	s.options.Dial = func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", s.upstream.base.Host)
+	}
 	s.auth.Person(member, "secret", authcore.Decision{Reason: authcore.Allowed})
 	s.auth.OnAuthenticate = func(_ context.Context, _ authcore.Attempt, told authcore.Decision) (authcore.Decision, error) {
 		if told.Allowed() {
@@ -92,6 +97,8 @@ func start(t *testing.T, h http.Handler, change ...func(*scene)) *scene {
 	for _, c := range change {
 		c(s)
 	}
+	s.upstream.Transport = http1.New(s.options)
+	t.Cleanup(s.upstream.Close)
 	s.open()
 	return s
 }

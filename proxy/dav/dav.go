@@ -51,7 +51,9 @@ type Options struct {
 
 // Upstream is the way to a server. *upstream.HTTP is one.
 type Upstream interface {
-	http.RoundTripper // whatever host the request names
+	// RoundTripper sends a request, whatever host it names. It tells informational answers to the httptrace.ClientTrace of
+	// the request's context before it answers, and touches the body no more once it has closed it.
+	http.RoundTripper
 	// URL answers scheme and host that requests are addressed to.
 	URL() url.URL
 	// UserHeader is the header that tells it who the member is; empty: there is none.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // An answer that comes before the request has ended ends the connection, and says so: a program that keeps it for the
@@ -20,6 +21,58 @@ func TestEarlyAnswerEndsTheConnection(t *testing.T) {
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusForbidden || !res.Close {
 		t.Errorf("got %s, close %v; want 403 and the end of the connection", res.Status, res.Close)
+	}
+}
+
+// What is left of a request whose answer came early is never the next request, however it looks: not when the upstream is
+// down, nor when it wants to see credentials, nor when it answers at once.
+func TestWhatIsLeftIsNoRequest(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*scene)
+		status int
+	}{
+		"down":                 {func(s *scene) { s.upstream.base.Host = unused(s.t) }, 503},
+		"asks for credentials": {func(s *scene) { s.upstream.base.Host = speaks(s.t, "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n") }, 503},
+		"answers":              {func(s *scene) { s.upstream.base.Host = speaks(s.t, "HTTP/1.1 409 No\r\nContent-Length: 0\r\n\r\n") }, 409},
+	} {
+		for _, size := range []string{"Content-Length: 90000", "Transfer-Encoding: chunked"} {
+			t.Run(name+" "+size, func(t *testing.T) {
+				s := start(t, &recorder{}, tt.change, func(s *scene) { s.stall = 200 * time.Millisecond })
+				c := s.dial()
+				c.send("PUT /"+member+"/a HTTP/1.1", basic, size)
+				res := c.response()
+				if res.StatusCode != tt.status || !res.Close {
+					t.Errorf("got %s, close %v; want %d and the end of the connection", res.Status, res.Close, tt.status)
+				}
+				_, _ = io.Copy(io.Discard, res.Body)
+				time.Sleep(2 * s.stall) // until nobody waits for the rest
+				_, _ = io.WriteString(c, "GET /.well-known/caldav HTTP/1.1\r\nHost: "+host+"\r\n\r\n")
+				if rest, _ := io.ReadAll(c.r); len(rest) > 0 {
+					t.Errorf("it was taken for a request: %.100q", rest)
+				}
+			})
+		}
+	}
+}
+
+// An answer to another member is nobody's: what an upstream says unasked on a connection that is kept ends it.
+func TestUpstreamThatSpeaksUnasked(t *testing.T) {
+	s := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = rw.WriteString("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n" + r.URL.Path[1:5] + "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nvictim")
+		_ = rw.Flush()
+		_, _ = conn.Read(make([]byte, 1))
+	}))
+	c := s.client(false)
+	for _, path := range []string{"/one.", "/two."} {
+		if _, text := s.do(c, s.request("GET", path, nil)); text != path[1:] {
+			t.Errorf("%s: got %q", path, text)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package dav
 import (
 	"net/http"
 	"net/netip"
+	"net/textproto"
 	"strings"
 
 	"latchkey/authcore"
@@ -12,15 +13,42 @@ import (
 // "_" are all dropped: to a CGI-like server X_Remote_User and X-Remote-User are one variable, and Radicale merged them. So
 // would Proxy be HTTP_PROXY there, through which its own requests go out.
 func claims(name, userHeader string) bool {
-	name = strings.ToLower(name)
-	if strings.Contains(name, "_") {
+	if strings.Contains(name, "_") || strings.EqualFold(name, userHeader) {
 		return true
 	}
-	switch name {
-	case "authorization", "proxy-authorization", "forwarded", "x-script-name", "x-real-ip", "proxy", strings.ToLower(userHeader):
+	switch http.CanonicalHeaderKey(name) {
+	case "Authorization", "Proxy-Authorization", "Forwarded", "X-Script-Name", "X-Real-Ip", "Proxy":
 		return true
 	}
-	return strings.HasPrefix(name, "x-forwarded-") || strings.HasPrefix(name, "x-remote-")
+	return beginsWith(name, "x-forwarded-") || beginsWith(name, "x-remote-")
+}
+
+func beginsWith(name, prefix string) bool {
+	return len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix)
+}
+
+// hop says whether a header is for the next hop alone: RFC 9110 section 7.6.1. Offers of an upgrade are among them, which
+// may be ignored: section 7.8.
+func hop(name string) bool {
+	switch http.CanonicalHeaderKey(name) {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer",
+		"Transfer-Encoding", "Upgrade", "Http2-Settings":
+		return true
+	}
+	return false
+}
+
+// named are the headers that Connection names, which are for the next hop too.
+func named(h http.Header) []string {
+	var names []string
+	for _, value := range h["Connection"] {
+		for name := range strings.SplitSeq(value, ",") {
+			if name = textproto.TrimString(name); name != "" {
+				names = append(names, http.CanonicalHeaderKey(name))
+			}
+		}
+	}
+	return names
 }
 
 // dropClaims takes them out of headers or trailers.

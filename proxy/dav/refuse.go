@@ -51,9 +51,12 @@ func (q *request) refuse(reason authcore.Reason, retry time.Duration) {
 // the connection can go on, and has no limit of its own for that. Half of the stall time leaves the rest to the answer.
 func (q *request) hurry() {
 	if q.r.Body != nil && q.r.Body != http.NoBody {
-		_ = q.w.control.SetReadDeadline(time.Now().Add(min(q.door.o.Stall/2, headerTime))) // only fails where there is no connection
+		_ = q.w.control.SetReadDeadline(time.Now().Add(q.unwanted())) // only fails where there is no connection
 	}
 }
+
+// unwanted is how long a body may take that nobody wants.
+func (q *request) unwanted() time.Duration { return min(q.door.o.Stall/2, headerTime) }
 
 // unauthorized asks for credentials; nobody was refused.
 func (q *request) unauthorized() {

@@ -130,7 +130,7 @@ func TestContinueComesFromTheUpstream(t *testing.T) {
 			buf := make([]byte, 4)
 			_, _ = r.Body.Read(buf)
 			_, _ = w.Write(buf)
-		}), func(s *scene) { s.upstream.ExpectContinueTimeout = time.Minute })
+		}), func(s *scene) { s.options.Continue = time.Minute })
 		c := s.dial()
 		c.send("PUT /m@new.example/a.ics HTTP/1.1", basic, "Content-Length: 4", "Expect: 100-continue")
 		res := c.response()
