@@ -81,7 +81,10 @@ func (l *socket) write(octets []byte) error {
 	return nil
 }
 
-// encrypt sends the records of octets with one call.
+// gatherSize: a record of so much is worth a call of its own, smaller ones leave together.
+const gatherSize = 8 << 10
+
+// encrypt sends the records of octets, with few calls.
 func (l *socket) encrypt(octets []byte) error {
 	s := l.p.shard
 	s.gathers, s.out = l, s.out[:0]
@@ -174,12 +177,18 @@ func (f *footing) Read(p []byte) (int, error) {
 	return 0, again{}
 }
 
-// Write gathers the records of a burst; an alert or a reply of TLS itself goes out at once.
+// Write gathers the small records of a burst; an alert or a reply of TLS itself goes out at once.
 func (f *footing) Write(p []byte) (int, error) {
 	l := (*socket)(f)
 	if s := l.p.shard; s.gathers == l {
-		s.out = append(s.out, p...)
-		return len(p), nil
+		if len(p) < gatherSize {
+			s.out = append(s.out, p...)
+			return len(p), nil
+		}
+		if err := l.send(s.out); err != nil {
+			return 0, err
+		}
+		s.out = s.out[:0]
 	}
 	if err := l.send(p); err != nil {
 		return 0, err

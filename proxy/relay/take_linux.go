@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
@@ -63,15 +62,13 @@ func (p *parked) decrypt(l *socket, came []byte, end error) {
 		if n > 0 {
 			p.came(l, s.plain[:n])
 		}
-		var pause again
-		switch {
-		case err == nil || p.over:
-		case errors.As(err, &pause):
-			return
-		default:
-			p.readFailed(l, err)
-			return
+		if err == nil || p.over {
+			continue
 		}
+		if _, pause := err.(again); !pause { // crypto/tls answers what it was given
+			p.readFailed(l, err)
+		}
+		return
 	}
 }
 
