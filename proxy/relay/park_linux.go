@@ -36,7 +36,7 @@ func (r *Relay) park(client, upstream handed, o Options) *Session {
 	}
 	p.client.stand(client.conn)
 	p.upstream.stand(upstream.conn)
-	begin := func() { s.post(func() { p.begin(client.ahead, upstream.ahead) }) }
+	begin := func() error { return s.post(func() { p.begin(client.ahead, upstream.ahead) }) }
 	if err := r.enter(&p.Session, begin); err != nil {
 		p.refuse(err)
 	}

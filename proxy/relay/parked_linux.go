@@ -171,6 +171,9 @@ func (p *parked) endBoth() {
 	}
 }
 
+// finished says that nothing more is taken of either side.
+func (p *parked) finished() bool { return p.over || p.machine != nil && p.machine.over() }
+
 // broke ends the session because of a side.
 func (p *parked) broke(l *socket, err error) {
 	if p.machine != nil && !p.machine.over() {
@@ -186,7 +189,7 @@ func (p *parked) broke(l *socket, err error) {
 // cut condemns the session at once, so that nothing passes that is said from now on; the shard learns of it later.
 func (p *parked) cut(cause error) {
 	if p.condemned.CompareAndSwap(nil, &cause) {
-		p.shard.post(func() {
+		_ = p.shard.post(func() { // a shard that has stopped has no session left
 			defer p.caught()
 			p.leave(cause)
 		})
@@ -198,7 +201,7 @@ func (p *parked) cut(cause error) {
 func (p *parked) doomed() bool { return p.machine == nil && p.condemned.Load() != nil }
 
 func (p *parked) drain(cause error, by time.Time) {
-	p.shard.post(func() {
+	_ = p.shard.post(func() {
 		defer p.caught()
 		if p.over || p.cutting || p.drained != nil {
 			return
@@ -309,11 +312,14 @@ func (p *parked) hasten() {
 	}
 }
 
+// forever is later than any time that matters, and far from the greatest Duration: it is added to a time.
+const forever time.Duration = 1 << 62
+
 // next is how long nothing can happen by time alone.
 func (p *parked) next() time.Duration {
-	next := time.Duration(1<<63 - 1<<40) // a session that is being cut has other limits
-	if !p.cutting {
-		next = p.limit() - p.quiet()
+	next := forever
+	if !p.cutting { // then it has other limits
+		next = min(next, p.limit()-p.quiet())
 		if p.drained != nil {
 			next = min(next, time.Until(p.drained.by))
 			if p.machine == nil {
@@ -331,7 +337,7 @@ func (p *parked) next() time.Duration {
 func (p *parked) wakes() time.Duration {
 	at := p.machine.next()
 	if at.IsZero() || p.machine.over() {
-		return 1<<63 - 1<<40
+		return forever
 	}
 	return time.Until(at)
 }
@@ -340,7 +346,7 @@ func (p *parked) wakes() time.Duration {
 func (p *parked) patience(l *socket) time.Duration {
 	switch {
 	case l.backlog == nil:
-		return 1<<63 - 1<<40
+		return forever
 	case p.cutting:
 		return l.backlog.since + lastWord - p.shard.now
 	}

@@ -175,12 +175,12 @@ func (r *Relay) sessions() []*Session {
 
 // enter counts s among the live ones, also when it is refused, for Wait waits for its OnEnd. If it is not, begin is
 // called, before anybody can find s there.
-func (r *Relay) enter(s *Session, begin func()) error {
+func (r *Relay) enter(s *Session, begin func() error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.live[s] = struct{}{}
 	if r.closed == nil && begin != nil {
-		begin()
+		return begin()
 	}
 	return r.closed
 }

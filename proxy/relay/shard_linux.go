@@ -75,16 +75,24 @@ func (r *Relay) shard() *shard {
 		return nil
 	}
 	h := &r.shards
-	for len(h.all) < runtime.GOMAXPROCS(0) {
+	if len(h.all) == 0 && !h.start(r) {
+		return nil
+	}
+	h.next = (h.next + 1) % len(h.all)
+	return h.all[h.next]
+}
+
+// start is false if there can be no shard now.
+func (h *shards) start(r *Relay) bool {
+	for range runtime.GOMAXPROCS(0) {
 		s, err := newShard(r)
-		if err != nil { // the sessions run instead
-			return nil
+		if err != nil { // descriptors are short: sessions run, or fewer shards serve
+			break
 		}
 		h.all = append(h.all, s)
 		go s.run()
 	}
-	h.next = (h.next + 1) % len(h.all)
-	return h.all[h.next]
+	return len(h.all) > 0
 }
 
 // stopShards ends the shards of a closed relay that has no session left.
@@ -119,12 +127,12 @@ func newShard(r *Relay) (*shard, error) {
 	return s, nil
 }
 
-// post lets the shard do f soon. It does not wait, and a shard that has stopped forgets f.
-func (s *shard) post(f func()) {
+// post lets the shard do f soon. It does not wait. A shard that has stopped forgets f and answers an error.
+func (s *shard) post(f func()) error {
 	s.mu.Lock()
 	if s.shut {
 		s.mu.Unlock()
-		return
+		return ErrClosed
 	}
 	first := len(s.mail) == 0
 	s.mail = append(s.mail, f)
@@ -132,6 +140,7 @@ func (s *shard) post(f func()) {
 	if first {
 		s.wake()
 	}
+	return nil
 }
 
 // wake ends the present or next wait.
@@ -214,7 +223,11 @@ func (s *shard) wait(uintptr) bool {
 func (s *shard) fail(err error) {
 	s.mu.Lock()
 	s.shut = true
+	late := s.mail // who has not begun ends, too
 	s.mu.Unlock()
+	for _, f := range late {
+		f()
+	}
 	for _, p := range s.sessions {
 		if p != nil {
 			p.blame("", fmt.Errorf("wait for octets: %w", err))

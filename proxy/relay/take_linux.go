@@ -57,12 +57,12 @@ func (p *parked) decrypt(l *socket, came []byte, end error) {
 	s := p.shard
 	s.feeds, s.feed, s.feedEnd = l, came, end
 	defer func() { s.feeds, s.feed, s.feedEnd = nil, nil, nil }()
-	for !p.over {
+	for !p.finished() {
 		n, err := fill(l.tls, s.plain)
 		if n > 0 {
 			p.came(l, s.plain[:n])
 		}
-		if err == nil || p.over {
+		if err == nil || p.finished() {
 			continue
 		}
 		if _, pause := err.(again); !pause { // crypto/tls answers what it was given
