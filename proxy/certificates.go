@@ -155,5 +155,6 @@ func (c *Certificates) Names() []string {
 // application protocols, "h2" and "http/1.1" for DAV; the text protocols have names too (RFC 7301 registry: "imap",
 // "pop3"), but a client that offers another would be refused, so they are given none.
 func (c *Certificates) Config(alpn ...string) *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.GetCertificate, NextProtos: alpn}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.GetCertificate, NextProtos: alpn,
+		DynamicRecordSizingDisabled: true}
 }
