@@ -19,6 +19,7 @@ type KeyPair struct{ CertFile, KeyFile string }
 type Certificates struct {
 	pairs   []KeyPair
 	current atomic.Pointer[certificates]
+	tickets tickets
 }
 
 // certificates is one state of the files.
@@ -123,7 +124,7 @@ func (s *certificates) add(cert *tls.Certificate) {
 }
 
 func (s *certificates) find(name string) *tls.Certificate {
-	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	name = hostOf(name)
 	if cert := s.byName[name]; cert != nil {
 		return cert
 	}
@@ -151,10 +152,13 @@ func (c *Certificates) Names() []string {
 	return names
 }
 
-// Config is a server's: TLS 1.2 at least, cipher suites and tickets as the standard library keeps them. alpn lists
+// Config is a server's: TLS 1.2 at least, cipher suites as the standard library keeps them, tickets in common. alpn lists
 // application protocols, "h2" and "http/1.1" for DAV; the text protocols have names too (RFC 7301 registry: "imap",
-// "pop3"), but a client that offers another would be refused, so they are given none.
+// "pop3"), but a client that offers another would be refused, so they are given none. Records are full from the first one
+// on: small ones let a browser paint a little earlier, and every one costs its own sealing.
 func (c *Certificates) Config(alpn ...string) *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.GetCertificate, NextProtos: alpn,
-		DynamicRecordSizingDisabled: true}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, GetCertificate: c.GetCertificate, NextProtos: alpn, DynamicRecordSizingDisabled: true,
+		WrapSession: c.wrapTicket, UnwrapSession: c.unwrapTicket,
+	}
 }

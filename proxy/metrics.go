@@ -22,6 +22,7 @@ type Metrics struct {
 	ended           *prometheus.CounterVec // door, cause
 	bytes           *prometheus.CounterVec // door, direction
 	acceptErrors    *prometheus.CounterVec // listener
+	tickets         *prometheus.CounterVec // what
 	panics          prometheus.Counter
 }
 
@@ -39,13 +40,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		ended:           counter("sessions_total", "Sessions that have ended.", "door", "cause"),
 		bytes:           counter("relayed_bytes_total", "Bytes of ended sessions.", "door", "direction"),
 		acceptErrors:    counter("accept_errors_total", "Failures to accept, such as a lack of descriptors.", "listener"),
+		tickets:         counter("tls_tickets_total", "TLS session tickets: issued, accepted (a shorter handshake), refused (too old, or of another name or certificate).", "what"),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "latchkey", Subsystem: "proxy", Name: "panics_total", Help: "Connections that ended in a panic: each is a bug.",
 		}),
 	}
 	if reg != nil {
 		reg.MustRegister(m.connections, m.accepted, m.refused, m.attempts, m.decisions, m.upstreamFailed, m.upstreamSignIns,
-			m.sessions, m.ended, m.bytes, m.acceptErrors, m.panics)
+			m.sessions, m.ended, m.bytes, m.acceptErrors, m.tickets, m.panics)
 	}
 	return m
 }

@@ -52,10 +52,12 @@ func TestPeersFleet(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			nodes := newFleet(t, 3, redis(t))
+			likeFirst(t, nodes)
 			for _, s := range nodes {
 				s.serve()
 			}
 			acrossNodes(t, nodes)
+			resumedAcross(t, nodes)
 		})
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"latchkey/authcore/otp"
 	"latchkey/authcore/password"
 	"latchkey/authcore/quick"
+	"latchkey/authcore/resumption"
 	"latchkey/authcore/secret"
 	"latchkey/authcore/spool"
 	"latchkey/configs"
@@ -47,6 +48,7 @@ type house struct {
 	desk     *desk               // the core, until another process has the store
 	auth     proxy.Authenticator // the desk, counted
 	certs    *proxy.Certificates
+	tickets  *resumption.Keys // of TLS sessions
 	live     *proxy.Live
 	relay    *relay.Relay
 	server   *proxy.Server
@@ -227,6 +229,8 @@ func (h *house) buildDoors(cfg *configs.Config) (err error) {
 		}
 	}
 	metrics := proxy.NewMetrics(h.metrics)
+	h.certs.CountTickets(metrics)
+	h.tickets = resumption.New(resumption.Options{Ephemeral: h.db.Ephemeral(), Keys: h.keys, Use: h.certs.SetTicketKeys, Log: h.log})
 	h.desk = &desk{Authenticator: h.core}
 	h.auth = metrics.Counting(h.desk)
 	h.live = proxy.NewLive()
@@ -325,6 +329,10 @@ func (h *house) countCore() {
 	gauge("password_hashes", "Slow hashes computed.", func(s authcore.Stats) float64 { return float64(s.Hashes) })
 	gauge("hash_slots_taken", "Slots for slow hashes in use.", func(s authcore.Stats) float64 { return float64(s.HashSlotsTaken) })
 	gauge("hash_slots_waiting", "Attempts that wait for a slot.", func(s authcore.Stats) float64 { return float64(s.HashSlotsWaiting) })
+	counter("tls_ticket_keys_refused_total", "Looks at a key of TLS session tickets in the store that could not be opened: nodes with other server keys, or somebody else's writing.",
+		func(authcore.Stats) float64 { return float64(h.tickets.Refused()) })
+	counter("tls_ticket_keys_unread_total", "Looks at a key of TLS session tickets in the store that failed.",
+		func(authcore.Stats) float64 { return float64(h.tickets.Failed()) })
 	h.countSpool()
 	h.countStore()
 	h.metrics.MustRegister(addressesUp{h})

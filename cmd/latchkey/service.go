@@ -90,6 +90,7 @@ func (s *service) begin() {
 	}
 	s.store.add(func(ctx context.Context) { h.report("core", h.core.Run(ctx)) })
 	s.store.add(giveSpareBack)
+	s.store.add(h.tickets.Run)
 	s.store.add(func(ctx context.Context) { h.live.Watch(ctx, h.core, h.core.Revocations(ctx)) })
 	s.back.add(h.door.Run)
 	s.back.add(h.probe)
