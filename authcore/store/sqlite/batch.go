@@ -13,6 +13,9 @@ func (w *writer) batch(req *request) (int64, error) {
 	if err := req.ctx.Err(); err != nil {
 		return 0, err // the caller is gone and was told so
 	}
+	if revision, done, err := w.putNew(req); done || err != nil {
+		return revision, err
+	}
 	now := w.now().UnixMilli()
 	for i := range req.ops {
 		if err := w.judge(req.partition, &req.ops[i], now); err != nil {
@@ -31,6 +34,26 @@ func (w *writer) batch(req *request) (int64, error) {
 	}
 	w.heads[req.partition] = revision
 	return revision, nil
+}
+
+// putNew applies a batch of one record that must not be there, as an audit entry is, without looking first. false: something
+// is there, perhaps expired, and nothing was written.
+func (w *writer) putNew(req *request) (revision int64, done bool, err error) {
+	if len(req.ops) != 1 || req.ops[0].Kind != store.Put || req.ops[0].IfRevision != 0 {
+		return 0, false, nil
+	}
+	highest, err := w.highest(req.partition)
+	if err != nil {
+		return 0, false, err
+	}
+	op := &req.ops[0]
+	revision = highest + 1
+	n, err := w.putWith(w.insert, req.partition, store.Record{Name: op.Name, Value: op.Value, Revision: revision, ExpiresAt: op.ExpiresAt})
+	if err != nil || n == 0 {
+		return 0, false, err
+	}
+	w.heads[req.partition] = revision
+	return revision, true, nil
 }
 
 // judge holds the op's condition against the record as the transaction sees it.
@@ -74,13 +97,19 @@ func (w *writer) removeRecord(partition, name string) error {
 }
 
 func (w *writer) putRecord(partition string, r store.Record) error {
+	_, err := w.putWith(w.put, partition, r)
+	return err
+}
+
+// putWith answers how many records were written.
+func (w *writer) putWith(s *stmt, partition string, r store.Record) (int64, error) {
 	value := r.Value
 	if value == nil {
 		value = []byte{} // nil would be NULL
 	}
 	expires := store.Milliseconds(r.ExpiresAt)
 	w.recent.change(store.Key{Partition: partition, Name: r.Name})
-	return w.put.exec(partition, r.Name, r.Revision, expires, w.row.checksum(partition, r.Name, r.Revision, expires, value), value)
+	return s.change(partition, r.Name, r.Revision, expires, w.row.checksum(partition, r.Name, r.Revision, expires, value), value)
 }
 
 // highest answers the highest revision that the partition has given out, 0 for a new one.

@@ -98,8 +98,9 @@ func (c *conn) number(sql string) (int64, error) {
 
 // stmt is a prepared statement. Names and values are bound as blobs: they are bytes, compared as bytes.
 type stmt struct {
-	s    driver.Stmt
-	args []driver.NamedValue
+	s     driver.Stmt
+	args  []driver.NamedValue
+	texts []byte // what args point into: the driver copies them
 }
 
 // prepare makes a statement that is closed with its connection.
@@ -126,10 +127,12 @@ func (c *conn) prepareAll(list map[**stmt]string) error {
 }
 
 func (s *stmt) bind(args []any) []driver.NamedValue {
-	s.args = s.args[:0]
+	s.args, s.texts = s.args[:0], s.texts[:0]
 	for i, a := range args {
 		if text, ok := a.(string); ok {
-			a = []byte(text)
+			from := len(s.texts)
+			s.texts = append(s.texts, text...)
+			a = s.texts[from:]
 		}
 		s.args = append(s.args, driver.NamedValue{Ordinal: i + 1, Value: a})
 	}
@@ -139,6 +142,15 @@ func (s *stmt) bind(args []any) []driver.NamedValue {
 func (s *stmt) exec(args ...any) error {
 	_, err := s.s.(driver.StmtExecContext).ExecContext(context.Background(), s.bind(args))
 	return err
+}
+
+// change is exec of a statement that changes records, and answers how many.
+func (s *stmt) change(args ...any) (int64, error) {
+	res, err := s.s.(driver.StmtExecContext).ExecContext(context.Background(), s.bind(args))
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
 }
 
 func (s *stmt) query(args ...any) (driver.Rows, error) {

@@ -109,7 +109,8 @@ type writer struct {
 	row    row
 
 	begin, commit, rollback *stmt
-	get, put, remove        *stmt
+	get, put, insert        *stmt
+	remove                  *stmt
 	head, putHead           *stmt
 	expired, anyRecords     *stmt
 
@@ -130,6 +131,8 @@ func newWriter(c *conn, path string, now func() time.Time, held *recent, waiting
 		&w.put: `INSERT INTO record (partition, name, revision, expires, crc, value) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT (partition, name) DO UPDATE SET
 			revision = excluded.revision, expires = excluded.expires, crc = excluded.crc, value = excluded.value`,
+		&w.insert: `INSERT INTO record (partition, name, revision, expires, crc, value) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT (partition, name) DO NOTHING`,
 		&w.remove: "DELETE FROM record WHERE partition = ? AND name = ?",
 		&w.head:   "SELECT revision, crc FROM partition WHERE name = ?",
 		&w.putHead: `INSERT INTO partition (name, revision, crc) VALUES (?, ?, ?)
@@ -161,7 +164,6 @@ func (w *writer) run(queue <-chan *request, closing <-chan struct{}) {
 			return
 		}
 		w.commitGroup(group)
-		w.recent.settle()
 		if job != nil {
 			w.do(job)
 		}
@@ -223,6 +225,7 @@ func (w *writer) commitGroup(group []*request) {
 	}
 	results := make([]result, len(group))
 	err := w.transactGroup(group, results)
+	w.recent.settle()
 	if errors.Is(err, errBeforeCommit) && len(group) > 1 {
 		for i := range group {
 			w.commitGroup(group[i : i+1])
