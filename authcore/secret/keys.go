@@ -111,19 +111,21 @@ func (k *Keys) MACUnder(id, purpose string, parts ...string) ([]byte, bool) {
 // CurrentMAC is the id of the key that MAC uses.
 func (k *Keys) CurrentMAC() string { return k.held.Load().current().id }
 
+// macOf writes the purpose and the parts in one piece: most are short, and need no memory of their own.
 func macOf(key []byte, purpose string, parts []string) []byte {
-	h := hmac.New(sha256.New, key)
-	var n [8]byte
-	write := func(s string) {
-		binary.BigEndian.PutUint64(n[:], uint64(len(s)))
-		h.Write(n[:])
-		h.Write([]byte(s))
-	}
-	write(purpose)
+	var few [256]byte
+	b := appendSized(few[:0], purpose)
 	for _, p := range parts {
-		write(p)
+		b = appendSized(b, p)
 	}
+	h := hmac.New(sha256.New, key)
+	h.Write(b)
+	clear(b)
 	return h.Sum(nil)
+}
+
+func appendSized(b []byte, s string) []byte {
+	return append(binary.BigEndian.AppendUint64(b, uint64(len(s))), s...)
 }
 
 // Stable is the MAC under the oldest key: for what only gives a thing a name, and is compared with nothing that stands
