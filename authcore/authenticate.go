@@ -26,6 +26,7 @@ type trial struct {
 	doors           []string
 	secret          secret.String
 	start           time.Time
+	from            string // the client's address
 	source          string
 	name            member.Name // zero: the text is no name
 	print           string      // of the name: for throttle and lease
@@ -79,7 +80,7 @@ func (c *Core) Authenticate(ctx context.Context, a Attempt) (Decision, error) {
 const retryBroken = 5 * time.Second
 
 func (c *Core) begin(a Attempt) *trial {
-	t := &trial{a: a, doors: a.Doors, start: c.now(), source: lockout.Source(a.Conn.Client.Addr()), hold: max(0, c.o.Hold)}
+	t := &trial{a: a, doors: a.Doors, start: c.now(), from: a.Conn.Client.Addr().Unmap().String(), source: lockout.Source(a.Conn.Client.Addr()), hold: max(0, c.o.Hold)}
 	if len(t.doors) == 0 {
 		t.doors = []string{a.Door}
 	}
@@ -313,7 +314,7 @@ func (c *Core) decideAccount(ctx context.Context, t *trial, app bool) (Decision,
 // check is the account password of an attempt to verify.
 func (t *trial) check(counts bool) check {
 	return check{
-		tenant: t.tenant, name: t.name, person: t.person, counts: counts, known: t.known, secret: t.secret, from: t.a.Conn.Client.Addr().Unmap().String(),
+		tenant: t.tenant, name: t.name, person: t.person, counts: counts, known: t.known, secret: t.secret, from: t.from,
 		account: t.account, accountRevision: t.accountRevision,
 	}
 }

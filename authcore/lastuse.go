@@ -46,7 +46,7 @@ func (u *lastUse) mark(t *trial, d Decision, now time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if len(u.pending) < maxUsed {
-		u.pending[k] = apppass.Use{At: now.UTC().Truncate(time.Second), Door: t.a.Door, From: t.a.Conn.Client.Addr().Unmap().String(), Agent: t.a.Conn.Agent}
+		u.pending[k] = apppass.Use{At: now.UTC().Truncate(time.Second), Door: t.a.Door, From: t.from, Agent: t.a.Conn.Agent}
 	}
 }
 

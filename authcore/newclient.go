@@ -86,7 +86,7 @@ func (n *newClients) mark(t *trial, d Decision, now time.Time) {
 		return
 	}
 	if len(n.pending) < maxNewClients {
-		n.pending[k] = clientAt{at: now.UTC(), from: addr.Unmap().String(), name: d.CredentialName}
+		n.pending[k] = clientAt{at: now.UTC(), from: t.from, name: d.CredentialName}
 	}
 }
 

@@ -138,7 +138,7 @@ func (c *Core) decision(t *trial, g grant) (Decision, error) {
 func (c *Core) doorSession(t *trial, d Decision) session.Door {
 	s := session.Door{
 		ID: d.Session, Domain: d.Domain, Member: d.Member, Credential: d.Credential, CredentialName: d.CredentialName, Door: t.a.Door, Doors: t.doors,
-		From: t.a.Conn.Client.Addr().Unmap().String(), Agent: t.a.Conn.Agent, Since: c.now().UTC(), Until: d.Until, Epochs: d.Epochs,
+		From: t.from, Agent: t.a.Conn.Agent, Since: c.now().UTC(), Until: d.Until, Epochs: d.Epochs,
 	}
 	if t.a.Door == policy.CalDAV || t.a.Door == policy.CardDAV {
 		s.Share = c.print("share", c.shareKey, string(d.Member), d.Credential, t.source, t.a.Conn.Agent, fmt.Sprint(t.doors))
@@ -163,7 +163,7 @@ func kindOf(credential string) string {
 func (t *trial) allowEntry(d Decision, now time.Time) audit.Entry {
 	return audit.Entry{
 		Time: now, Action: audit.SignIn, Reason: string(d.Reason), Actor: t.person.Member.Address(), Target: t.person.Member.Address(),
-		MemberID: string(d.Member), Door: t.a.Door, From: t.a.Conn.Client.Addr().Unmap().String(), Agent: t.a.Conn.Agent,
+		MemberID: string(d.Member), Door: t.a.Door, From: t.from, Agent: t.a.Conn.Agent,
 		Kind: kindOf(d.Credential), Credential: d.Credential, Name: d.CredentialName, Session: string(d.Session),
 	}
 }
@@ -202,7 +202,7 @@ func (c *Core) recordRefusal(ctx context.Context, t *trial, d Decision) error {
 	defer cancel()
 	e := audit.Entry{
 		Time: c.now(), Action: audit.SignIn, Reason: string(d.Reason), Detail: t.detail, Door: t.a.Door,
-		From: t.a.Conn.Client.Addr().Unmap().String(), Agent: t.a.Conn.Agent,
+		From: t.from, Agent: t.a.Conn.Agent,
 	}
 	partition, key, every := member.Root, []string{t.source, t.a.Door, e.Reason}, time.Minute
 	var domain member.DomainID
