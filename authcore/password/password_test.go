@@ -155,18 +155,3 @@ func TestPrepare(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkSlots(b *testing.B) {
-	h := NewHasher(Params{}, 0)
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			s, err := h.Acquire(b.Context())
-			if err != nil {
-				b.Error(err)
-				return
-			}
-			s.Dummy(secret.New("password"))
-			s.Release()
-		}
-	})
-}
