@@ -277,5 +277,5 @@ func gone(leg *proxy.Leg, err error) bool {
 		return true
 	}
 	return !leg.Heard() && slices.ContainsFunc([]error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, syscall.ETIMEDOUT,
-		syscall.EHOSTUNREACH}, func(e error) bool { return errors.Is(err, e) })
+		syscall.EHOSTUNREACH, syscall.ENETUNREACH}, func(e error) bool { return errors.Is(err, e) })
 }
