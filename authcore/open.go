@@ -137,7 +137,7 @@ func (c *Core) decision(t *trial, g grant) (Decision, error) {
 // session; every other connection is its own.
 func (c *Core) doorSession(t *trial, d Decision) session.Door {
 	s := session.Door{
-		ID: d.Session, Domain: d.Domain, Member: d.Member, Credential: d.Credential, CredentialName: d.CredentialName, Door: t.a.Door, Doors: t.doors,
+		ID: d.Session, Domain: d.Domain, Member: d.Member, Credential: d.Credential, CredentialName: d.CredentialName, Door: t.a.Door,
 		From: t.from, Agent: t.a.Conn.Agent, Since: c.now().UTC(), Until: d.Until, Epochs: d.Epochs,
 	}
 	if t.a.Door == policy.CalDAV || t.a.Door == policy.CardDAV {

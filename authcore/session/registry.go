@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -18,7 +19,6 @@ type Door struct {
 	Credential     string          `json:"credential"` // id of the app password, or "account"
 	CredentialName string          `json:"credential_name,omitempty"`
 	Door           string          `json:"door"`
-	Doors          []string        `json:"-"`
 	From           string          `json:"from"` // the client's address
 	Agent          string          `json:"agent,omitempty"`
 	Since          time.Time       `json:"since"`
@@ -27,9 +27,6 @@ type Door struct {
 	Share          string          `json:"-"`              // DAV: what makes requests one session; empty: every connection its own
 	Node           string          `json:"node,omitempty"` // of a fleet: the name of the node that has it
 	Seat           string          `json:"-"`              // of a fleet: SeatOf it, where it was made here
-	lastUsed       time.Time
-	toldAt         time.Time     // of a fleet: when its seat was told last
-	pending        chan struct{} // shared ones: closed once it is confirmed or over; nil from then on
 }
 
 // ErrTooMany: the member has as many sessions at this door as he may.
@@ -48,17 +45,13 @@ const Idle = 15 * time.Minute
 type Doors struct {
 	limit int
 	now   func() time.Time
+	born  time.Time
 
 	mu       sync.Mutex
-	sessions map[ID]*Door      // guarded by mu
-	of       map[place][]*Door // guarded by mu
-	shared   map[string]*Door  // by Share; guarded by mu
-	onRoom   func(Door)        // called without mu for a session that made room
-}
-
-type place struct {
-	member member.ID
-	door   string
+	sessions map[ID]*live     // guarded by mu
+	of       map[place]queue  // guarded by mu
+	shared   map[string]*live // by Share; guarded by mu
+	onRoom   func(Door)       // called without mu for a session that made room
 }
 
 // NewDoors makes a registry. limit 0 is DefaultPerDoor. madeRoom is told of each idle DAV session that had to go.
@@ -66,7 +59,7 @@ func NewDoors(limit int, now func() time.Time, madeRoom func(Door)) *Doors {
 	if limit <= 0 {
 		limit = DefaultPerDoor
 	}
-	return &Doors{limit: limit, now: now, sessions: map[ID]*Door{}, of: map[place][]*Door{}, shared: map[string]*Door{}, onRoom: madeRoom}
+	return &Doors{limit: limit, now: now, born: now(), sessions: map[ID]*live{}, of: map[place]queue{}, shared: map[string]*live{}, onRoom: madeRoom}
 }
 
 // Shared answers the standing session that requests with this Share belong to, and keeps it from idling.
@@ -77,11 +70,14 @@ func (r *Doors) Shared(share string) (Door, bool) {
 	if share == "" || d == nil || r.idle(d) {
 		return Door{}, false
 	}
-	d.lastUsed = r.now()
-	return *d, true
+	d.lastUsed = r.age()
+	return d.door(), true
 }
 
-func (r *Doors) idle(d *Door) bool { return d.Share != "" && r.now().Sub(d.lastUsed) >= Idle }
+func (r *Doors) idle(d *live) bool { return d.share != "" && r.age()-d.lastUsed >= Idle }
+
+// age is how long there has been a registry, above never.
+func (r *Doors) age() time.Duration { return max(r.now().Sub(r.born), 0) + 1 }
 
 // Open enters a session. At the limit the member's longest-idle DAV session makes room; without one it is ErrTooMany.
 // For a shared session that a racing request opened first, that one is answered.
@@ -99,32 +95,39 @@ func (r *Doors) Open(d Door) (Door, error) {
 
 func (r *Doors) open(d Door) (gone []Door, opened Door, err error) {
 	if s := r.shared[d.Share]; d.Share != "" && s != nil && !r.idle(s) {
-		s.lastUsed = r.now()
-		return nil, *s, nil
+		s.lastUsed = r.age()
+		return nil, s.door(), nil
 	}
-	p := place{d.Member, d.Door}
-	for _, s := range slices.Clone(r.of[p]) {
-		if r.idle(s) {
-			gone = append(gone, *s)
-			r.remove(s)
-		}
+	at := place{d.Member, d.Door}
+	for s := range r.of[at].idling(r.idle) {
+		gone = append(gone, s.door())
+		r.remove(s)
 	}
-	if len(r.of[p]) >= r.limit {
-		oldest := longestIdle(r.of[p])
+	if here := r.of[at]; here.n >= r.limit {
+		oldest := here.longestIdle()
 		if oldest == nil {
 			return gone, Door{}, ErrTooMany
 		}
-		gone = append(gone, *oldest)
+		gone = append(gone, oldest.door())
 		r.remove(oldest)
 	}
-	d.lastUsed = r.now()
-	r.sessions[d.ID] = &d
-	r.of[p] = append(r.of[p], &d)
-	if d.Share != "" {
-		r.shared[d.Share] = &d
-		d.pending = make(chan struct{})
+	if s := r.enter(d); d.Share != "" {
+		s.pending = make(chan struct{})
 	}
 	return gone, d, nil
+}
+
+// enter puts a session into the maps.
+func (r *Doors) enter(d Door) *live {
+	s := liveOf(d, r.age())
+	r.sessions[s.id] = s
+	q := r.of[s.place()]
+	q.add(s)
+	r.of[s.place()] = q
+	if s.share != "" {
+		r.shared[s.share] = s
+	}
+	return s
 }
 
 // Adopt enters a session that is there already, over the limit if need be. A shared one is nobody's to share any more.
@@ -134,14 +137,10 @@ func (r *Doors) Adopt(d Door) {
 	if r.sessions[d.ID] != nil {
 		return
 	}
-	d.lastUsed = r.now()
 	if d.Share != "" {
 		d.Share = "adopted/" + string(d.ID)
-		r.shared[d.Share] = &d
 	}
-	p := place{d.Member, d.Door}
-	r.sessions[d.ID] = &d
-	r.of[p] = append(r.of[p], &d)
+	r.enter(d)
 }
 
 // Confirm says that the session's beginning is recorded, so that others may share it.
@@ -177,34 +176,17 @@ func (r *Doors) Confirmed(ctx context.Context, id ID) error {
 	}
 }
 
-// settle lets those go who wait for the session. The caller holds mu.
-func (d *Door) settle() {
-	if d.pending != nil {
-		close(d.pending)
-		d.pending = nil
-	}
-}
-
-func longestIdle(l []*Door) *Door {
-	var oldest *Door
-	for _, s := range l {
-		if s.Share != "" && (oldest == nil || s.lastUsed.Before(oldest.lastUsed)) {
-			oldest = s
-		}
-	}
-	return oldest
-}
-
-func (r *Doors) remove(s *Door) {
+func (r *Doors) remove(s *live) {
 	s.settle()
-	delete(r.sessions, s.ID)
-	p := place{s.Member, s.Door}
-	r.of[p] = slices.DeleteFunc(r.of[p], func(o *Door) bool { return o == s })
-	if len(r.of[p]) == 0 {
-		delete(r.of, p)
+	delete(r.sessions, s.id)
+	q := r.of[s.place()]
+	if q.drop(s); q.n > 0 {
+		r.of[s.place()] = q
+	} else {
+		delete(r.of, s.place())
 	}
-	if r.shared[s.Share] == s {
-		delete(r.shared, s.Share)
+	if r.shared[s.share] == s {
+		delete(r.shared, s.share)
 	}
 }
 
@@ -217,7 +199,7 @@ func (r *Doors) End(id ID) (Door, bool) {
 		return Door{}, false
 	}
 	r.remove(s)
-	return *s, true
+	return s.door(), true
 }
 
 // Has says whether the session is live.
@@ -233,8 +215,8 @@ func (r *Doors) List(d member.DomainID, id member.ID) []Door {
 	defer r.mu.Unlock()
 	var l []Door
 	for _, s := range r.sessions {
-		if s.Domain == d && (id == "" || s.Member == id) && !r.idle(s) {
-			l = append(l, *s)
+		if s.domain == d && (id == "" || s.member == id) && !r.idle(s) {
+			l = append(l, s.door())
 		}
 	}
 	slices.SortFunc(l, func(a, b Door) int {
@@ -256,8 +238,8 @@ func (r *Doors) Limit() int { return r.limit }
 func (r *Doors) Tell(id ID, every time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s, now := r.sessions[id], r.now()
-	if s == nil || now.Sub(s.toldAt) < every {
+	s, now := r.sessions[id], r.age()
+	if s == nil || s.untold(now) < every {
 		return false
 	}
 	s.toldAt = now
@@ -269,7 +251,7 @@ func (r *Doors) Untell(id ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s := r.sessions[id]; s != nil {
-		s.toldAt = time.Time{}
+		s.toldAt = never
 	}
 }
 
@@ -279,17 +261,17 @@ func (r *Doors) Untell(id ID) {
 func (r *Doors) Told(every time.Duration, idling bool) []ID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := r.now()
-	var l []*Door
+	now := r.age()
+	var l []*live
 	for _, s := range r.sessions {
-		if now.Sub(s.toldAt) >= every && (idling || s.Share == "" || s.toldAt.IsZero()) {
+		if s.untold(now) >= every && (idling || s.share == "" || s.toldAt == never) {
 			l = append(l, s)
 		}
 	}
-	slices.SortFunc(l, func(a, b *Door) int { return a.lastUsed.Compare(b.lastUsed) })
+	slices.SortFunc(l, func(a, b *live) int { return cmp.Compare(a.lastUsed, b.lastUsed) })
 	ids := make([]ID, len(l))
 	for i, s := range l {
-		ids[i] = s.ID
+		ids[i] = s.id
 	}
 	return ids
 }
@@ -299,7 +281,7 @@ func (r *Doors) Get(id ID) (Door, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s := r.sessions[id]; s != nil {
-		return *s, true
+		return s.door(), true
 	}
 	return Door{}, false
 }
@@ -310,7 +292,7 @@ func (r *Doors) Domains() map[member.DomainID]bool {
 	defer r.mu.Unlock()
 	l := make(map[member.DomainID]bool)
 	for _, s := range r.sessions {
-		l[s.Domain] = true
+		l[s.domain] = true
 	}
 	return l
 }

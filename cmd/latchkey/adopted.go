@@ -62,7 +62,7 @@ func (h *house) adopt(e *elder) *adopted {
 // doorOf is a session as the registry knows it.
 func doorOf(o proxy.Open, s authcore.Standing) session.Door {
 	d := session.Door{ID: s.Session, Domain: s.Domain, Member: s.Member, Credential: s.Credential, CredentialName: o.CredentialName, Door: s.Door,
-		Doors: s.Doors, From: o.Client.Addr().Unmap().String(), Agent: o.Agent, Since: o.Since.UTC(), Until: s.Until, Epochs: s.Epochs}
+		From: o.Client.Addr().Unmap().String(), Agent: o.Agent, Since: o.Since.UTC(), Until: s.Until, Epochs: s.Epochs}
 	if s.Door == policy.CalDAV || s.Door == policy.CardDAV {
 		d.Share = "the elder's"
 	}
