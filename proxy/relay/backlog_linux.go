@@ -93,7 +93,7 @@ func (l *socket) sendBacklog() (sent int, err error) {
 	return sent, nil
 }
 
-// drop throws the backlog away. A pipe with octets in it is of no use to others.
+// drop throws the backlog away.
 func (l *socket) drop() {
 	b := l.backlog
 	if b == nil {
@@ -103,7 +103,7 @@ func (l *socket) drop() {
 		l.p.relay.buffers.giveBack(c)
 	}
 	if b.pipe != nil {
-		b.pipe.close()
+		l.p.shard.giveBack(b.pipe)
 	}
 	l.backlog = nil
 }

@@ -60,6 +60,7 @@ type shard struct {
 	feedEnd  error   // and what follows; nil: more may come
 	gathers  *socket // whose TLS writes into out
 	pipes    []*pipe // free ones
+	lent     int     // how many others there are
 }
 
 const (

@@ -13,6 +13,8 @@ const (
 	pipeSize = 256 << 10
 	// freePipes are kept for the next burst.
 	freePipes = 4
+	// mostPipes of a shard are in use at once: each takes two descriptors, as a session does. Other bursts are copied.
+	mostPipes = 64
 	// lastPart of what comes to the client goes by way of memory, so that it is known how the line ends.
 	lastPart = 1 << 10
 )
@@ -24,22 +26,28 @@ type pipe struct {
 	holds int // octets
 }
 
-func (s *shard) pipe() (*pipe, error) {
-	if last := len(s.pipes) - 1; last >= 0 {
+// pipe lends an empty one; nil: there is none.
+func (s *shard) pipe() *pipe {
+	last := len(s.pipes) - 1
+	if last >= 0 {
 		p := s.pipes[last]
 		s.pipes = s.pipes[:last]
-		return p, nil
+		s.lent++
+		return p
 	}
 	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
-		return nil, os.NewSyscallError("pipe2", err)
+	if s.lent >= mostPipes || unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK) != nil {
+		return nil
 	}
 	_, _ = unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, pipeSize) // a smaller one serves, too
-	return &pipe{r: fds[0], w: fds[1]}, nil
+	s.lent++
+	return &pipe{r: fds[0], w: fds[1]}
 }
 
+// giveBack takes a pipe back. One that still holds octets is of no use to others.
 func (s *shard) giveBack(p *pipe) {
-	if len(s.pipes) < freePipes {
+	s.lent--
+	if p.holds == 0 && len(s.pipes) < freePipes {
 		s.pipes = append(s.pipes, p)
 	} else {
 		p.close()
@@ -60,17 +68,18 @@ func (p *parked) canSplice(from *socket) bool {
 // splice is takeOnce without a copy.
 func (p *parked) splice(from *socket) (more bool) {
 	s, to := p.shard, p.other(from)
-	pipe, err := s.pipe()
-	if err != nil { // there is another way
+	pipe := s.pipe()
+	if pipe == nil { // there is another way
 		from.hot = false
 		return true
 	}
 	n, err := splice(int(from.fd), pipe.w, 1<<20, 0)
+	pipe.holds = n
 	if p.doomed() {
-		pipe.close()
+		s.giveBack(pipe)
 		return false
 	}
-	if pipe.holds = n; n == 0 {
+	if n == 0 {
 		s.giveBack(pipe)
 		from.hot = false
 		if err != nil && err != unix.EAGAIN {
@@ -81,7 +90,7 @@ func (p *parked) splice(from *socket) (more bool) {
 	from.hot = n >= readSize
 	p.touch()
 	if _, err := to.sendPipe(pipe); err != nil {
-		pipe.close()
+		s.giveBack(pipe)
 		p.broke(to, fmt.Errorf("write to %s: %w", to.name(), err))
 		return false
 	}
