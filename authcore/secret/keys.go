@@ -11,7 +11,9 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"hash"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -37,7 +39,30 @@ func keysOf(r ring) *Keys {
 type macKey struct {
 	id      string
 	created time.Time
-	key     []byte // 32 bytes
+	key     []byte     // 32 bytes
+	states  *sync.Pool // of macState: to key a hash costs as much as the hash, and most of its memory
+}
+
+func macKeyOf(id string, created time.Time, key []byte) macKey {
+	return macKey{id: id, created: created, key: key, states: &sync.Pool{New: func() any { return &macState{hash: hmac.New(sha256.New, key)} }}}
+}
+
+// macState is keyed, and holds nothing of what was hashed before.
+type macState struct {
+	hash hash.Hash
+	text []byte
+}
+
+// mac is macOf under m.
+func (m macKey) mac(purpose string, parts []string) []byte {
+	s := m.states.Get().(*macState)
+	s.text = appendAll(s.text[:0], purpose, parts)
+	s.hash.Write(s.text)
+	sum := s.hash.Sum(nil)
+	s.hash.Reset()
+	clear(s.text)
+	m.states.Put(s)
+	return sum
 }
 
 // SigningKey signs tokens with ES256, from PublishedBefore after it was made on.
@@ -72,9 +97,9 @@ func NewKeys(now time.Time) (*Keys, error) {
 }
 
 func newMAC(now time.Time) macKey {
-	m := macKey{id: "m" + randomID(), created: now.UTC().Truncate(time.Second), key: make([]byte, sha256.Size)}
-	_, _ = rand.Read(m.key) // never fails since Go 1.24
-	return m
+	key := make([]byte, sha256.Size)
+	_, _ = rand.Read(key) // never fails since Go 1.24
+	return macKeyOf("m"+randomID(), now.UTC().Truncate(time.Second), key)
 }
 
 func newSigning(now time.Time) (SigningKey, error) {
@@ -95,14 +120,14 @@ func randomID() string {
 // was made with it.
 func (k *Keys) MAC(purpose string, parts ...string) (id string, mac []byte) {
 	m := k.held.Load().current()
-	return m.id, macOf(m.key, purpose, parts)
+	return m.id, m.mac(purpose, parts)
 }
 
 // MACUnder is the same under the key named id; false when there is none.
 func (k *Keys) MACUnder(id, purpose string, parts ...string) ([]byte, bool) {
 	for _, m := range k.held.Load().mac {
 		if m.id == id {
-			return macOf(m.key, purpose, parts), true
+			return m.mac(purpose, parts), true
 		}
 	}
 	return nil, false
@@ -111,17 +136,19 @@ func (k *Keys) MACUnder(id, purpose string, parts ...string) ([]byte, bool) {
 // CurrentMAC is the id of the key that MAC uses.
 func (k *Keys) CurrentMAC() string { return k.held.Load().current().id }
 
-// macOf writes the purpose and the parts in one piece: most are short, and need no memory of their own.
 func macOf(key []byte, purpose string, parts []string) []byte {
-	var few [256]byte
-	b := appendSized(few[:0], purpose)
+	h := hmac.New(sha256.New, key)
+	h.Write(appendAll(nil, purpose, parts))
+	return h.Sum(nil)
+}
+
+// appendAll appends the purpose and the parts in one piece, each with its length.
+func appendAll(b []byte, purpose string, parts []string) []byte {
+	b = appendSized(b, purpose)
 	for _, p := range parts {
 		b = appendSized(b, p)
 	}
-	h := hmac.New(sha256.New, key)
-	h.Write(b)
-	clear(b)
-	return h.Sum(nil)
+	return b
 }
 
 func appendSized(b []byte, s string) []byte {
@@ -133,7 +160,7 @@ func appendSized(b []byte, s string) []byte {
 // the oldest key does that, once, and it is for the operator to say when.
 func (k *Keys) Stable(purpose string, parts ...string) []byte {
 	l := k.held.Load().mac
-	return macOf(l[len(l)-1].key, purpose, parts)
+	return l[len(l)-1].mac(purpose, parts)
 }
 
 // Fingerprint is a short name for a secret or a name: 12 bytes of Stable in base64url. It says that two are equal, and

@@ -78,7 +78,7 @@ func (k *ring) add(it fileItem) error {
 		if len(it.Secret) != sha256.Size {
 			return fmt.Errorf("has %d bytes, want %d", len(it.Secret), sha256.Size)
 		}
-		k.mac = append(k.mac, macKey{id: it.ID, created: it.Created, key: it.Secret})
+		k.mac = append(k.mac, macKeyOf(it.ID, it.Created, it.Secret))
 	case kindSign:
 		p, err := x509.ParsePKCS8PrivateKey(it.Secret)
 		ec, ok := p.(*ecdsa.PrivateKey)

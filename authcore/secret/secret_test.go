@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -104,4 +105,25 @@ func TestLoadRefuses(t *testing.T) {
 			t.Errorf("%s: got %v, want a refusal that quotes nothing", c.name, err)
 		}
 	}
+}
+
+// Whatever was hashed before, at once and by many, a MAC is that of RFC 2104 over the parts with their lengths.
+func TestMACIsThatOfItsParts(t *testing.T) {
+	keys, err := NewKeys(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := keys.held.Load().current().key
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for n := range 50 {
+				parts := []string{"name", strings.Repeat("x", i*n), ""}
+				if _, got := keys.MAC("purpose", parts...); !bytes.Equal(got, macOf(key, "purpose", parts)) {
+					t.Errorf("%d bytes: another MAC", i*n)
+				}
+			}
+		})
+	}
+	all.Wait()
 }
