@@ -53,7 +53,12 @@ type rig struct {
 // start relays between two legs on a relay of their own.
 func start(t *testing.T, settings relay.Settings, client, upstream link, o relay.Options) *rig {
 	t.Helper()
-	r := &rig{t: t, relay: relay.New(settings), client: client.peer, upstream: upstream.peer, ends: make(chan relay.End, 2)}
+	return startOn(t, relay.New(settings), client, upstream, o)
+}
+
+func startOn(t *testing.T, engine *relay.Relay, client, upstream link, o relay.Options) *rig {
+	t.Helper()
+	r := &rig{t: t, relay: engine, client: client.peer, upstream: upstream.peer, ends: make(chan relay.End, 2)}
 	t.Cleanup(func() { r.relay.Close(errCut) })
 	o.OnEnd = func(e relay.End) { r.ends <- e }
 	r.session = r.relay.Start(client.door, upstream.door, o)

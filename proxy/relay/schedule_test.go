@@ -155,6 +155,8 @@ func planOf(seed uint64) plan {
 	if p.control == leaves && (p.client.ending == goesDeaf || p.upstream.ending == goesDeaf) {
 		p.control = cuts
 	}
+	p.client.limit(p.upstream.buffers)
+	p.upstream.limit(p.client.buffers)
 	if p.split { // half a line would be held for ever
 		p.client.size -= p.client.size % streamLine
 		p.upstream.size -= p.upstream.size % streamLine
@@ -168,9 +170,6 @@ func partOf(rng *rand.Rand, side relay.Side, transports []string) part {
 	p := part{side: side, transport: transports[rng.IntN(len(transports))], chopped: rng.IntN(3) == 0}
 	p.buffers = []int{0, 0, 2 << 10, 16 << 10}[rng.IntN(4)]
 	p.size = rng.IntN([]int{1, 100, 10 << 10, 100 << 10, 100 << 10, 1 << 20}[rng.IntN(6)])
-	if most := 4 * p.buffers; most > 0 && p.size > most { // such sockets are slow
-		p.size = most - p.size%most
-	}
 	p.pause = []int{0, 0, 100, 10}[rng.IntN(4)]
 	p.ending = []ending{ends, ends, ends, stays, stays, notifies, truncates, resets, closes, goesDeaf}[rng.IntN(10)]
 	p.at = rng.IntN(p.size/streamLine*streamLine + 1)
@@ -178,6 +177,16 @@ func partOf(rng *rand.Rand, side relay.Side, transports []string) part {
 		p.ending = closes
 	}
 	return p
+}
+
+// limit bounds what there is to say through small sockets, which are slow.
+func (p *part) limit(others int) {
+	for _, buffers := range []int{p.buffers, others} {
+		if most := 16 * buffers; most > 0 && p.size > most {
+			p.size = most - p.size%streamLine
+		}
+	}
+	p.at = min(p.at, p.size)
 }
 
 // orderly says whether the relay sees the part end in order.
