@@ -24,13 +24,14 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"latchkey/proxy/relay"
+	"latchkey/proxy/wire"
 )
 
 // records is a peer that speaks the records of TLS 1.3 itself, once crypto/tls has shaken hands for it and named its
 // secrets: it asks for new keys at any time, pads, sends empty records, and ends with or without close_notify.
 // RFC 8446 sections 4.6.3, 5 and 7.
 type records struct {
-	*net.TCPConn
+	net.Conn         // a *net.TCPConn, whose own ways of copying would go round the records
 	in       traffic // owned by the reader
 	wire     []byte  // come, not yet opened; owned by the reader
 	plain    []byte  // opened, not yet read; owned by the reader
@@ -139,7 +140,7 @@ func (c *records) Write(p []byte) (int, error) {
 func (c *records) send(kind byte, p []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, err := c.TCPConn.Write(c.out.seal(kind, p, min(c.padding, 1<<14-len(p))))
+	_, err := c.Conn.Write(c.out.seal(kind, p, min(c.padding, 1<<14-len(p))))
 	return err
 }
 
@@ -151,7 +152,7 @@ func (c *records) renew(ask bool) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, err := c.TCPConn.Write(c.out.seal(handshake, message, 0))
+	_, err := c.Conn.Write(c.out.seal(handshake, message, 0))
 	c.out.renew()
 	return err
 }
@@ -164,16 +165,18 @@ func (c *records) tear() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	record := c.out.seal(application, []byte("lost"), 0)
-	_, err := c.TCPConn.Write(record[:len(record)/2])
+	_, err := c.Conn.Write(record[:len(record)/2])
 	return err
 }
 
-func (c *records) CloseWrite() error { return errors.Join(c.notify(), c.TCPConn.CloseWrite()) }
+func (c *records) Raw() net.Conn { return c.Conn }
+
+func (c *records) CloseWrite() error { return errors.Join(c.notify(), wire.CloseWrite(c.Conn)) }
 
 func (c *records) Close() error {
 	_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)) // the close_notify fits, or nobody reads
 	_ = c.notify()
-	return c.TCPConn.Close()
+	return c.Conn.Close()
 }
 
 func (c *records) Read(p []byte) (int, error) {
@@ -220,7 +223,7 @@ func (c *records) open() (kind byte, p []byte, err error) {
 			}
 		}
 		more := make([]byte, 32<<10)
-		n, err := c.TCPConn.Read(more)
+		n, err := c.Conn.Read(more)
 		c.wire = append(c.wire, more[:n]...)
 		if err == io.EOF {
 			return 0, nil, io.ErrUnexpectedEOF
@@ -264,7 +267,7 @@ func recordsOver(t testing.TB, side relay.Side, pair [2]net.Conn) link {
 		t.Fatal(err)
 	}
 	suite := theirs.ConnectionState().CipherSuite
-	l.peer = &records{TCPConn: pair[1].(*net.TCPConn),
+	l.peer = &records{Conn: pair[1],
 		in: newTraffic(suite, secretOf(t, secrets.String(), reads)), out: newTraffic(suite, secretOf(t, secrets.String(), writes))}
 	return l
 }

@@ -42,9 +42,36 @@ func FuzzSchedule(f *testing.F) {
 	})
 }
 
-// Many schedules beside each other on one relay.
+// The same schedules every time, beside each other on one relay, and those that have found something.
 func TestSchedules(t *testing.T) {
-	seeds := scheduleNumbers(t)
+	if s := os.Getenv("LATCHKEY_SCHEDULE"); s != "" {
+		seed, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runSchedules(t, []uint64{seed})
+		return
+	}
+	runSchedules(t, append(numbers(0, 64), foundSomething...))
+}
+
+// Others every time.
+func TestDrillSchedules(t *testing.T) {
+	n := uint64(100)
+	if os.Getenv("LATCHKEY_DRILLS") == "long" {
+		n = 2000
+	}
+	runSchedules(t, numbers(rand.Uint64()>>1, n))
+}
+
+func numbers(first, n uint64) (l []uint64) {
+	for i := range n {
+		l = append(l, first+i)
+	}
+	return l
+}
+
+func runSchedules(t *testing.T, seeds []uint64) {
 	engines(t, func(t *testing.T, settings relay.Settings) {
 		leavesNothing(t, func() {
 			r := newScheduleRelay(settings)
@@ -64,25 +91,6 @@ func TestSchedules(t *testing.T) {
 			}
 		})
 	})
-}
-
-// scheduleNumbers are always the same, but in a long run and for who looks for a failure.
-func scheduleNumbers(t *testing.T) (seeds []uint64) {
-	if s := os.Getenv("LATCHKEY_SCHEDULE"); s != "" {
-		seed, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return []uint64{seed}
-	}
-	first, n := uint64(0), uint64(64)
-	if os.Getenv("LATCHKEY_DRILLS") == "long" {
-		first, n = rand.Uint64()>>1, 2000
-	}
-	for seed := range n {
-		seeds = append(seeds, first+seed)
-	}
-	return append(seeds, foundSomething...)
 }
 
 // foundSomething are seeds that have.
@@ -486,7 +494,7 @@ func bare(c net.Conn) net.Conn {
 		case *tls.Conn:
 			c = v.NetConn()
 		case *records:
-			return v.TCPConn
+			return v.Conn
 		case *chopped:
 			return v.Conn
 		default:

@@ -1,0 +1,252 @@
+package relay_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"latchkey/proxy/relay"
+)
+
+// soon is generous: it only tells late from never on a machine that is busy.
+const soon = 20 * time.Second
+
+// crowd is many sessions on one relay, and their peers' ends.
+type crowd struct {
+	relay    *relay.Relay
+	sessions []*relay.Session
+	clients  []net.Conn
+	ups      []net.Conn
+	ends     atomic.Int32
+}
+
+// gather starts n sessions over all routes.
+func gather(t *testing.T, settings relay.Settings, n int) *crowd {
+	c := &crowd{relay: relay.New(settings)}
+	for i := range n {
+		route := routes[i%len(routes)]
+		client, upstream := transports[route[0]](t, relay.Client), transports[route[1]](t, relay.Upstream)
+		c.clients, c.ups = append(c.clients, client.peer), append(c.ups, upstream.peer)
+		o := relay.Options{OnEnd: func(relay.End) { c.ends.Add(1) }}
+		c.sessions = append(c.sessions, c.relay.Start(client.door, upstream.door, o))
+	}
+	return c
+}
+
+func (c *crowd) close() {
+	for i := range c.clients {
+		c.clients[i].Close()
+		c.ups[i].Close()
+	}
+}
+
+// Hundreds of sessions: who says a word is answered while others stream, and all are cut at once.
+func TestManySessions(t *testing.T) {
+	engines(t, func(t *testing.T, settings relay.Settings) {
+		leavesNothing(t, func() {
+			const all, streaming = 220, 4 // of the first routes
+			c := gather(t, settings, all)
+			defer c.close()
+			var busy sync.WaitGroup
+			for i := range all {
+				if i < streaming {
+					busy.Go(func() { flood(c.ups[i]) })
+					busy.Go(func() { _, _ = io.Copy(io.Discard, c.clients[i]) })
+				} else {
+					busy.Go(func() { _, _ = io.Copy(c.ups[i], c.ups[i]) })
+				}
+			}
+			var words sync.WaitGroup
+			for i := streaming; i < all; i++ {
+				words.Go(func() {
+					for n := range 3 {
+						began := time.Now()
+						line := fmt.Sprintf("a%d NOOP\r\n", n)
+						says(t, c.clients[i], line)
+						hears(t, c.clients[i], line)
+						if took := time.Since(began); took > soon {
+							t.Errorf("an answer took %v beside %d streams", took, streaming)
+						}
+					}
+				})
+			}
+			words.Wait()
+			began := time.Now()
+			for _, s := range c.sessions {
+				s.Cut(errCut)
+			}
+			if err := c.relay.Wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+			took := time.Since(began)
+			t.Logf("%d sessions are cut in %v", all, took)
+			if took > soon || c.ends.Load() != all {
+				t.Errorf("%d of %d sessions are cut in %v", c.ends.Load(), all, took)
+			}
+			c.close()
+			busy.Wait()
+			c.relay.Close(errCut)
+		})
+	})
+}
+
+// Sessions start and speak while the relay closes: each ends once.
+func TestCloseWhileTheyRun(t *testing.T) {
+	engines(t, func(t *testing.T, settings relay.Settings) {
+		leavesNothing(t, func() {
+			c := gather(t, settings, 33) // of which every third streams
+			defer c.close()
+			var busy sync.WaitGroup
+			var late [30][2]link // made beforehand, so that they are started fast
+			for i := range late {
+				route := routes[i%len(routes)]
+				late[i] = [2]link{transports[route[0]](t, relay.Client), transports[route[1]](t, relay.Upstream)}
+			}
+			for i := 0; i < len(c.clients); i += 3 {
+				busy.Go(func() { flood(c.ups[i]) })
+				busy.Go(func() { _, _ = io.Copy(io.Discard, c.clients[i]) })
+			}
+			var ends atomic.Int32
+			var refused atomic.Int32
+			busy.Go(func() {
+				for _, l := range late {
+					c.relay.Start(l[0].door, l[1].door, relay.Options{OnEnd: func(e relay.End) {
+						ends.Add(1)
+						if errors.Is(e.Cause, relay.ErrClosed) {
+							refused.Add(1)
+						} else if !errors.Is(e.Cause, errCut) {
+							t.Errorf("cause = %v", e.Cause)
+						}
+					}})
+				}
+			})
+			c.relay.Close(errCut)
+			c.close()
+			busy.Wait()
+			for _, l := range late {
+				for _, peer := range []net.Conn{l[0].peer, l[1].peer} {
+					if n, err := io.Copy(io.Discard, peer); n > 0 {
+						t.Errorf("a peer hears %d octets, %v", n, err)
+					}
+					peer.Close()
+				}
+			}
+			if err := c.relay.Wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if c.ends.Load() != 33 || ends.Load() != 30 {
+				t.Errorf("%d and %d ends, want 33 and 30; %d were refused", c.ends.Load(), ends.Load(), refused.Load())
+			}
+		})
+	})
+}
+
+// What is said after Cut has returned passes nowhere, however busy the relay is.
+func TestNothingPassesAfterACut(t *testing.T) {
+	word := []byte("this was said after the cut")
+	engines(t, func(t *testing.T, settings relay.Settings) {
+		leavesNothing(t, func() {
+			c := gather(t, settings, 55)
+			defer c.close()
+			var busy sync.WaitGroup
+			for i := range c.clients {
+				var cut atomic.Bool
+				after := rand.IntN(300)
+				for _, way := range [][2]net.Conn{{c.clients[i], c.ups[i]}, {c.ups[i], c.clients[i]}} {
+					busy.Go(func() { sayUntil(way[0], &cut, word) })
+					busy.Go(func() {
+						if lookFor(way[1], word) {
+							t.Errorf("session %d passes what was said after its cut", i)
+						}
+					})
+				}
+				busy.Go(func() {
+					time.Sleep(time.Duration(after) * time.Millisecond)
+					c.sessions[i].Cut(errCut)
+					cut.Store(true)
+				})
+			}
+			busy.Wait()
+			c.relay.Close(errCut)
+		})
+	})
+}
+
+// sayUntil streams until it knows of the cut, and says one word more.
+func sayUntil(c net.Conn, cut *atomic.Bool, word []byte) {
+	p := make([]byte, 8<<10)
+	for !cut.Load() {
+		if _, err := c.Write(p); err != nil {
+			return
+		}
+	}
+	_, _ = c.Write(word) // if it fails, it was not said
+}
+
+// lookFor reads to the end and says whether word came.
+func lookFor(c net.Conn, word []byte) bool {
+	p, kept := make([]byte, 64<<10), 0
+	for {
+		n, err := c.Read(p[kept:])
+		if bytes.Contains(p[:kept+n], word) {
+			return true
+		}
+		if err != nil {
+			return false
+		}
+		kept = copy(p, p[max(0, kept+n-len(word)):kept+n])
+	}
+}
+
+// What a session leaves behind when it is cut in the middle of a burst reaches no other one.
+func TestNothingReachesAnotherSession(t *testing.T) {
+	engines(t, func(t *testing.T, settings relay.Settings) {
+		leavesNothing(t, func() {
+			r := relay.New(settings)
+			for round := range 6 {
+				stuckThenCut(t, r, "secret of another one ")
+				for _, name := range []string{"TCP", "TLS 1.3"} {
+					client, upstream := transports[name](t, relay.Client), over(tcpPair(t))
+					s := r.Start(client.door, upstream.door, relay.Options{})
+					var all sync.WaitGroup
+					all.Go(func() { send(t, upstream.peer, uint64(round), 2<<20) })
+					receive(t, client.peer, uint64(round), 2<<20)
+					all.Wait()
+					s.Cut(errCut)
+					client.peer.Close()
+					upstream.peer.Close()
+				}
+			}
+			r.Close(errCut)
+		})
+	})
+}
+
+// stuckThenCut cuts sessions whose clients take nothing, when nothing moves any more.
+func stuckThenCut(t *testing.T, r *relay.Relay, word string) {
+	var all sync.WaitGroup
+	for _, name := range []string{"TCP", "TCP", "TLS 1.3", "TLS 1.3"} {
+		client := part{side: relay.Client, transport: name, buffers: 16 << 10}.link(t, 0)
+		upstream := part{side: relay.Upstream, transport: "TCP", buffers: 16 << 10}.link(t, 0)
+		s := r.Start(client.door, upstream.door, relay.Options{})
+		all.Go(func() {
+			p := bytes.Repeat([]byte(word), 16<<10)
+			for stuck := false; !stuck; {
+				_ = upstream.peer.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+				_, err := upstream.peer.Write(p)
+				stuck = err != nil
+			}
+			s.Cut(errCut)
+			client.peer.Close()
+			upstream.peer.Close()
+		})
+	}
+	all.Wait()
+}
