@@ -13,6 +13,7 @@ import (
 	"latchkey/authcore"
 	"latchkey/authcore/session"
 	"latchkey/proxy"
+	"latchkey/proxy/proxytest"
 	"latchkey/proxy/relay"
 )
 
@@ -191,6 +192,22 @@ func TestShutdownEndsSlowSignIns(t *testing.T) {
 }
 
 // Who does not let go in time is named, and nothing waits for ever.
+// A client that has not said hello is no reason to wait: its handshake ends with the sign-ins' grace.
+func TestShutdownEndsHandshakes(t *testing.T) {
+	ca := proxytest.NewCA(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, func(s *stage) { s.settings.TLS = ca.Server(t, "door.example") })
+		s.dial("192.0.2.7:1")
+		synctest.Wait()
+		if took, err := s.shutDown(30 * time.Second); err != nil || took > 2*time.Second {
+			t.Errorf("Shutdown: %v after %v, want two seconds", err, took)
+		}
+		if !strings.Contains(s.log.String(), "cause=drain") {
+			t.Errorf("the log: %s", s.log)
+		}
+	})
+}
+
 func TestShutdownTellsWhoIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

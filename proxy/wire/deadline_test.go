@@ -246,3 +246,22 @@ func TestDetachOfTheUnfit(t *testing.T) {
 		})
 	}
 }
+
+// A deadline that is moved between two reads holds for the second, earlier or later than the one that the socket has.
+func TestDeadlineMovedBetweenReads(t *testing.T) {
+	for name, second := range map[string]time.Duration{"earlier": 3 * time.Second, "later": 20 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			in(t, wire.Options{}, func(t *testing.T, c *wire.Conn, peer net.Conn) {
+				start := time.Now()
+				c.SetDialogueDeadline(start.Add(10 * time.Second))
+				go func() { _, _ = io.WriteString(peer, "one\r\n") }()
+				line(t, c, "one")
+				c.SetDialogueDeadline(start.Add(second))
+				if _, err := c.ReadLine(10); !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("ReadLine = %v", err)
+				}
+				passed(t, start, second)
+			})
+		})
+	}
+}
