@@ -48,7 +48,10 @@ func heldByRoom(t *testing.T, n int) float64 {
 	for range n {
 		ln.conns <- peerOf("IN a@new.example secret\r\n")
 	}
-	for r.Counters().Open < n || runtime.NumGoroutine() > idle+2*n { // the relay's two; a visit ends after its hand-over
+	for late := time.Now().Add(time.Minute); r.Counters().Open < n || runtime.NumGoroutine() > idle+2*n; { // the relay's two; a visit ends after its hand-over
+		if time.Now().After(late) {
+			t.Fatalf("%d sessions, %d goroutines", r.Counters().Open, runtime.NumGoroutine())
+		}
 		time.Sleep(time.Millisecond)
 	}
 	held := heap() - before
