@@ -17,19 +17,20 @@ type crowd struct {
 }
 
 // gatherers is how many connect at the same time.
-const gatherers = 32
+const gatherers = 64
 
-// gather has j.Sessions connect and begin. A few come and go before, so that what a server makes once is not counted.
+// gather has j.Sessions connect and begin. Twice as many come and go before, so that what a server makes once, like the
+// pages of its records that it keeps in memory, is not counted as theirs.
 func gather(ctx context.Context, j job, begin func(l *line, i int) error) (*crowd, error) {
 	c := &crowd{j: j, figures: map[string]float64{}}
-	for range 2 {
+	for range max(2, 2*j.Sessions/gatherers) {
 		c.lines = make([]*line, gatherers)
 		if err := c.connect(ctx, begin); err != nil {
 			return c, fmt.Errorf("warm-up: %w", err)
 		}
 		c.leave()
 	}
-	if !pause(ctx, seconds(j.Settle)/2) {
+	if !pause(ctx, seconds(j.Settle)) {
 		return c, ctx.Err()
 	}
 	var err error

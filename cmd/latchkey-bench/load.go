@@ -27,7 +27,7 @@ const (
 	maxMistakes    = 20 // then there is no point in going on
 	loadMemory     = 2 << 30
 	exchangeTime   = 20 * time.Second // one step of a dialogue, at a server that has much to do
-	settleTime     = 2 * time.Second  // before memory is read, where nothing is shortened
+	settleTime     = 4 * time.Second  // before memory is read, where nothing is shortened: Latchkey looks every second
 )
 
 // A job is what a load process is told to do: one measurement of one server.
