@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// certificate is the one that every server shows: ECDSA P-256, signed by itself, good for as long as a run may take.
+// certificate is the one that every server shows: ECDSA P-256, signed by itself, good for longer than a run may take.
 type certificate struct {
 	file, key string
 	raw       []byte // what clients compare with, octet for octet
@@ -28,7 +28,7 @@ func newCertificate(dir string) (certificate, error) {
 	}
 	template := x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(0, 3, 0),
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.ParseIP(loopback)},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true,
 	}

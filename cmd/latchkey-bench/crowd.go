@@ -43,7 +43,7 @@ func gather(ctx context.Context, j job, begin func(l *line, i int) error) (*crow
 
 func (c *crowd) connect(ctx context.Context, begin func(*line, int) error) error {
 	return c.sideBySide(func(i int) error {
-		l, err := c.j.Door.knock(ctx, from)
+		l, err := c.j.Door.knock(ctx, i)
 		if err != nil {
 			return err
 		}

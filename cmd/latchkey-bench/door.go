@@ -25,6 +25,8 @@ type door struct {
 	// Header: a PROXY header comes first. In the clear it says that TLS ended at the load balancer, without which
 	// Latchkey takes no password.
 	Header bool `json:"header,omitempty"`
+	// Spread: clients come from a hundred addresses of loopback, for Latchkey bounds the HTTP connections of one.
+	Spread bool `json:"spread,omitempty"`
 }
 
 // A line is a client's connection, spoken line by line.
@@ -36,19 +38,24 @@ type line struct {
 // readers are used again from connection to connection.
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 2<<10) }}
 
-// from is whom a PROXY header names where it does not matter: an address of documentation.
-var from = netip.MustParseAddrPort("198.51.100.7:40000")
+// named is whom a PROXY header names as the i-th client: an address that RFC 2544 keeps for benchmarks.
+func named(i int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, byte(18 + i>>16&1), byte(i >> 8), byte(i)}), 40000)
+}
 
-// knock connects. The whole exchange has exchangeTime until extended.
-func (d door) knock(ctx context.Context, client netip.AddrPort) (*line, error) {
+// knock connects as the i-th client. The whole exchange has exchangeTime until extended.
+func (d door) knock(ctx context.Context, i int) (*line, error) {
 	dialer := net.Dialer{Timeout: exchangeTime, KeepAlive: -1}
+	if d.Spread {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 1, 0, byte(1+i%100))}
+	}
 	c, err := dialer.DialContext(ctx, "tcp", d.Address)
 	if err != nil {
 		return nil, err
 	}
 	_ = c.SetDeadline(time.Now().Add(exchangeTime)) // a dead connection tells with the next step
 	if d.Header {
-		if err := d.announce(c, client); err != nil {
+		if err := d.announce(c, named(i)); err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
 	}

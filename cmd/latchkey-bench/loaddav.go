@@ -40,7 +40,7 @@ func (l *line) request(text string) error {
 // propfindLoad: requests over connections that are kept.
 func propfindLoad(ctx context.Context, j job) (measurement, error) {
 	return loop(ctx, j, func(ctx context.Context, i int) (worker, error) {
-		l, err := j.Door.knock(ctx, from)
+		l, err := j.Door.knock(ctx, i)
 		if err != nil {
 			return worker{}, err
 		}

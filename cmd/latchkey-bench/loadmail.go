@@ -23,7 +23,7 @@ func (l *line) signIn(who login) error {
 func signinLoad(ctx context.Context, j job) (measurement, error) {
 	return loop(ctx, j, func(_ context.Context, i int) (worker, error) {
 		return worker{end: func() {}, once: func(ctx context.Context) error {
-			l, err := j.Door.knock(ctx, from)
+			l, err := j.Door.knock(ctx, i)
 			if err != nil {
 				return err
 			}
@@ -41,7 +41,7 @@ func pop3Load(ctx context.Context, j job) (measurement, error) {
 	return loop(ctx, j, func(_ context.Context, i int) (worker, error) {
 		who := j.one(i)
 		return worker{end: func() {}, once: func(ctx context.Context) error {
-			l, err := j.Door.knock(ctx, from)
+			l, err := j.Door.knock(ctx, i)
 			if err != nil {
 				return err
 			}
@@ -62,7 +62,7 @@ func pop3Load(ctx context.Context, j job) (measurement, error) {
 // noopLoad: commands in sessions that stand.
 func noopLoad(ctx context.Context, j job) (measurement, error) {
 	return loop(ctx, j, func(ctx context.Context, i int) (worker, error) {
-		l, err := j.Door.knock(ctx, from)
+		l, err := j.Door.knock(ctx, i)
 		if err != nil {
 			return worker{}, err
 		}
@@ -86,7 +86,7 @@ func messageLoad(ctx context.Context, j job) (measurement, error) {
 		who := j.one(i)
 		initial := base64.StdEncoding.EncodeToString([]byte("\x00" + who.User + "\x00" + who.Password))
 		return worker{end: func() {}, once: func(ctx context.Context) error {
-			l, err := j.Door.knock(ctx, from)
+			l, err := j.Door.knock(ctx, i)
 			if err != nil {
 				return err
 			}

@@ -141,7 +141,7 @@ func rows() []row {
 		{name: "plainbulk", title: "plain bulk", entries: believed(buffers("imap")), job: bulk(16, 64), figures: bulks},
 		{name: "idle", title: "idle TLS sessions", entries: idlers, fresh: true, job: crowdOf("idle", 5000, 1), figures: []figure{kib, kibAfter}},
 		{name: "plainidle", title: "idle plain sessions", entries: believed(all("imap")), fresh: true, job: crowdOf("idle", 5000, 0), figures: []figure{kib}},
-		{name: "keep", title: "idle HTTPS connections", entries: dav[:2:2], fresh: true, job: crowdOf("keep", 4000, 0), figures: []figure{kib}},
+		{name: "keep", title: "idle HTTPS connections", entries: dav[:2:2], fresh: true, job: keepers, figures: []figure{kib}},
 		{name: "revoke", title: "5000 idle TLS sessions, whose domain is closed", entries: alone("imaps"), fresh: true, job: crowdOf("revoke", 5000, 0),
 			figures: []figure{{"last_s", "the last client's end", "s", 2, false}, {"answer_s", "the API's answer", "s", 2, false}}},
 		{name: "flood", title: "1000 wrong passwords a second", entries: alone("imaps-balancer"), fresh: true, job: floodOf,
@@ -151,6 +151,13 @@ func rows() []row {
 				{"peak_mib", "peak RSS", "MiB", 0, false},
 			}},
 	}
+}
+
+// keepers come from many addresses.
+func keepers(s scale) job {
+	j := crowdOf("keep", 4000, 0)(s)
+	j.Door.Spread = true
+	return j
 }
 
 func floodOf(s scale) job {

@@ -78,9 +78,13 @@ func (v spread) with(digits int) string {
 func (v spread) only(digits int) string { return fmt.Sprintf("%.*f", digits, v.median) }
 
 func (r results) targetsText(s *strings.Builder) {
+	verdicts := r.verdicts()
+	if len(verdicts) == 0 {
+		return
+	}
 	fmt.Fprintf(s, "\ntargets: the ratio to the other, or the figure itself\n")
 	w := tabwriter.NewWriter(s, 0, 0, 2, ' ', 0)
-	for _, v := range r.verdicts() {
+	for _, v := range verdicts {
 		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", v.word(), v.what(), v.bound(), v.measured())
 	}
 	_ = w.Flush() // into memory
