@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,7 @@ type behind struct {
 
 // backendsRole serves until its standard input ends.
 func backendsRole(_ context.Context, s streams, _ []string) error {
+	debug.SetGCPercent(unmeasuredGC)
 	var at behind
 	for _, b := range []struct {
 		addr  *string
@@ -68,7 +70,10 @@ func each(talk func(*bufio.Reader, io.Writer) error) func(net.Listener) error {
 			}
 			go func() {
 				defer c.Close()
-				_ = talk(bufio.NewReaderSize(c, 4<<10), c) // a client that is gone is not our business
+				r := readers.Get().(*bufio.Reader)
+				defer readers.Put(r)
+				r.Reset(c)
+				_ = talk(r, c) // a client that is gone is not our business
 			}()
 		}
 	}

@@ -25,7 +25,7 @@ func gather(ctx context.Context, j job, begin func(l *line, i int) error) (*crow
 	c := &crowd{j: j, figures: map[string]float64{}}
 	for range max(2, 2*j.Sessions/gatherers) {
 		c.lines = make([]*line, gatherers)
-		if err := c.connect(ctx, begin); err != nil {
+		if err := c.connect(begin); err != nil {
 			return c, fmt.Errorf("warm-up: %w", err)
 		}
 		c.leave()
@@ -38,12 +38,12 @@ func gather(ctx context.Context, j job, begin func(l *line, i int) error) (*crow
 		return c, err
 	}
 	c.lines = make([]*line, j.Sessions)
-	return c, c.connect(ctx, begin)
+	return c, c.connect(begin)
 }
 
-func (c *crowd) connect(ctx context.Context, begin func(*line, int) error) error {
+func (c *crowd) connect(begin func(*line, int) error) error {
 	return c.sideBySide(func(i int) error {
-		l, err := c.j.Door.knock(ctx, i)
+		l, err := c.j.Door.knock(i)
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -43,13 +42,14 @@ func named(i int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, byte(18 + i>>16&1), byte(i >> 8), byte(i)}), 40000)
 }
 
-// knock connects as the i-th client. The whole exchange has exchangeTime until extended.
-func (d door) knock(ctx context.Context, i int) (*line, error) {
-	dialer := net.Dialer{Timeout: exchangeTime, KeepAlive: -1}
+// knock connects as the i-th client. The whole exchange has exchangeTime until extended. No context is watched, which would
+// take a goroutine for each step: a load that is not wanted any more is ended with its process.
+func (d door) knock(i int) (*line, error) {
+	dialer := net.Dialer{KeepAlive: -1}
 	if d.Spread {
 		dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 1, 0, byte(1+i%100))}
 	}
-	c, err := dialer.DialContext(ctx, "tcp", d.Address)
+	c, err := dialer.Dial("tcp", d.Address)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func (d door) knock(ctx context.Context, i int) (*line, error) {
 	}
 	if d.TLS {
 		t := tls.Client(c, d.config())
-		if err := t.HandshakeContext(ctx); err != nil {
+		if err := t.Handshake(); err != nil {
 			return nil, errors.Join(fmt.Errorf("TLS: %w", err), c.Close())
 		}
 		c = t

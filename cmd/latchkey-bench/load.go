@@ -26,6 +26,7 @@ const (
 	maxOperations  = 2_000_000
 	maxMistakes    = 20 // then there is no point in going on
 	loadMemory     = 2 << 30
+	unmeasuredGC   = 400              // clients and servers behind take less time from those that are measured
 	exchangeTime   = 20 * time.Second // one step of a dialogue, at a server that has much to do
 	settleTime     = 4 * time.Second  // before memory is read, where nothing is shortened: Latchkey looks every second
 )
@@ -108,6 +109,7 @@ func (j job) check() error {
 // loadRole does one job and answers a measurement. It ends when its standard input does, for then nobody wants to know.
 func loadRole(ctx context.Context, s streams, _ []string) error {
 	debug.SetMemoryLimit(loadMemory)
+	debug.SetGCPercent(unmeasuredGC)
 	words := json.NewDecoder(s.in)
 	var j job
 	if err := words.Decode(&j); err != nil {

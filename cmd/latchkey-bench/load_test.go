@@ -114,7 +114,7 @@ func TestRefusalsAreErrors(t *testing.T) {
 		once := each(func(r *bufio.Reader, w io.Writer) error {
 			mu.Lock()
 			n++
-			refused := n == 3
+			refused := n == 1
 			mu.Unlock()
 			if refused {
 				_, err := io.WriteString(w, "* BYE too many\r\n")

@@ -39,13 +39,13 @@ func (l *line) request(text string) error {
 
 // propfindLoad: requests over connections that are kept.
 func propfindLoad(ctx context.Context, j job) (measurement, error) {
-	return loop(ctx, j, func(ctx context.Context, i int) (worker, error) {
-		l, err := j.Door.knock(ctx, i)
+	return loop(ctx, j, func(i int) (worker, error) {
+		l, err := j.Door.knock(i)
 		if err != nil {
 			return worker{}, err
 		}
 		text := j.propfind(j.one(i))
-		return worker{end: l.leave, once: func(context.Context) error {
+		return worker{end: l.leave, once: func() error {
 			l.extend()
 			return l.request(text)
 		}}, nil

@@ -95,7 +95,7 @@ func (f *flood) guess(ctx context.Context, n int) {
 
 // threeGuesses is one connection. Half of the guesses are at somebody.
 func (f *flood) threeGuesses(ctx context.Context, n, round int) error {
-	l, err := f.j.Door.knock(ctx, round*maxGuessers+n)
+	l, err := f.j.Door.knock(round*maxGuessers + n)
 	if err != nil {
 		return err
 	}

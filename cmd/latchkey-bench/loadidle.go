@@ -74,7 +74,7 @@ func (l *line) discard(octets int) error {
 func bulkLoad(ctx context.Context, j job) (measurement, error) {
 	crowd := &crowd{j: j, lines: make([]*line, j.Concurrency), figures: map[string]float64{}}
 	defer crowd.leave()
-	if err := crowd.connect(ctx, func(l *line, i int) error { return l.signIn(j.one(i)) }); err != nil {
+	if err := crowd.connect(func(l *line, i int) error { return l.signIn(j.one(i)) }); err != nil {
 		return crowd.measured(), err
 	}
 	m := startMeter(j)

@@ -21,9 +21,9 @@ func (l *line) signIn(who login) error {
 
 // signinLoad: connect, TLS, greeting, LOGIN, LOGOUT, the end.
 func signinLoad(ctx context.Context, j job) (measurement, error) {
-	return loop(ctx, j, func(_ context.Context, i int) (worker, error) {
-		return worker{end: func() {}, once: func(ctx context.Context) error {
-			l, err := j.Door.knock(ctx, i)
+	return loop(ctx, j, func(i int) (worker, error) {
+		return worker{end: func() {}, once: func() error {
+			l, err := j.Door.knock(i)
 			if err != nil {
 				return err
 			}
@@ -38,10 +38,10 @@ func signinLoad(ctx context.Context, j job) (measurement, error) {
 
 // pop3Load is the same at POP3.
 func pop3Load(ctx context.Context, j job) (measurement, error) {
-	return loop(ctx, j, func(_ context.Context, i int) (worker, error) {
+	return loop(ctx, j, func(i int) (worker, error) {
 		who := j.one(i)
-		return worker{end: func() {}, once: func(ctx context.Context) error {
-			l, err := j.Door.knock(ctx, i)
+		return worker{end: func() {}, once: func() error {
+			l, err := j.Door.knock(i)
 			if err != nil {
 				return err
 			}
@@ -61,8 +61,8 @@ func pop3Load(ctx context.Context, j job) (measurement, error) {
 
 // noopLoad: commands in sessions that stand.
 func noopLoad(ctx context.Context, j job) (measurement, error) {
-	return loop(ctx, j, func(ctx context.Context, i int) (worker, error) {
-		l, err := j.Door.knock(ctx, i)
+	return loop(ctx, j, func(i int) (worker, error) {
+		l, err := j.Door.knock(i)
 		if err != nil {
 			return worker{}, err
 		}
@@ -70,7 +70,7 @@ func noopLoad(ctx context.Context, j job) (measurement, error) {
 			l.leave()
 			return worker{}, err
 		}
-		return worker{end: l.leave, once: func(context.Context) error {
+		return worker{end: l.leave, once: func() error {
 			l.extend()
 			return l.ask("n NOOP\r\n", "n ", "n OK")
 		}}, nil
@@ -82,11 +82,11 @@ var message = "Subject: bench\r\n\r\n" + strings.Repeat("A line of a message tha
 
 // messageLoad sends one message per connection, as mail programs do.
 func messageLoad(ctx context.Context, j job) (measurement, error) {
-	return loop(ctx, j, func(_ context.Context, i int) (worker, error) {
+	return loop(ctx, j, func(i int) (worker, error) {
 		who := j.one(i)
 		initial := base64.StdEncoding.EncodeToString([]byte("\x00" + who.User + "\x00" + who.Password))
-		return worker{end: func() {}, once: func(ctx context.Context) error {
-			l, err := j.Door.knock(ctx, i)
+		return worker{end: func() {}, once: func() error {
+			l, err := j.Door.knock(i)
 			if err != nil {
 				return err
 			}

@@ -10,12 +10,12 @@ import (
 
 // A worker does one operation after the other. Its connection, if it keeps one, is there before the measurement begins.
 type worker struct {
-	once func(ctx context.Context) error
+	once func() error
 	end  func()
 }
 
 // loop runs workers side by side for the job's time; hire makes the i-th. Each begins anew as soon as it is done.
-func loop(ctx context.Context, j job, hire func(ctx context.Context, i int) (worker, error)) (measurement, error) {
+func loop(ctx context.Context, j job, hire func(i int) (worker, error)) (measurement, error) {
 	workers := make([]worker, 0, j.Concurrency)
 	defer func() {
 		for _, w := range workers {
@@ -23,7 +23,7 @@ func loop(ctx context.Context, j job, hire func(ctx context.Context, i int) (wor
 		}
 	}()
 	for i := range j.Concurrency {
-		w, err := hire(ctx, i)
+		w, err := hire(i)
 		if err != nil {
 			return measurement{}, err
 		}
@@ -57,7 +57,7 @@ func (t *tally) work(ctx context.Context, w worker, until time.Time) {
 		if began.After(until) {
 			break
 		}
-		if err := w.once(ctx); err != nil {
+		if err := w.once(); err != nil {
 			if t.mistake(err) {
 				break
 			}
