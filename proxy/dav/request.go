@@ -205,6 +205,9 @@ func (q *request) write(aborted bool) {
 	if q.w.status >= http.StatusInternalServerError {
 		level = slog.LevelWarn
 	}
+	if !q.door.o.Log.Enabled(context.Background(), level) {
+		return
+	}
 	a := []slog.Attr{
 		slog.String("id", q.info.ID), slog.String("listener", q.settings.Listener), slog.String("proto", q.r.Proto),
 		slog.Int("status", q.w.status), slog.Bool("aborted", aborted), slog.Duration("lasted", time.Since(q.began)),
