@@ -211,7 +211,7 @@ var answers = []struct {
 	{"a length with a blank", "GET", "HTTP/1.1 200 K\r\nContent-Length : 1\r\n\r\nok", "200 ok", false},
 	{"another protocol", "GET", "220 smtp.example\r\n", "", false},
 	{"HTTP/2", "GET", "HTTP/2.0 200 K\r\nContent-Length: 2\r\n\r\nok", "", false},
-	{"upgrade", "GET", "HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nok", "", false},
+	{"upgrade", "GET", "HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n" + ok, "", false},
 	{"nothing at all", "PUT", "", "", false},
 	{"endless head", "GET", "HTTP/1.1 200 K\r\nX: " + strings.Repeat("x", 70<<10) + "\r\n\r\n", "", false},
 	{"endless information", "GET", strings.Repeat("HTTP/1.1 103 E\r\nLink: "+strings.Repeat("a", 1000)+"\r\n\r\n", 80) + ok, "", false},
