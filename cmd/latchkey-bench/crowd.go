@@ -19,10 +19,14 @@ type crowd struct {
 // gatherers is how many connect at the same time.
 const gatherers = 64
 
+func newCrowd(j job, n int) *crowd {
+	return &crowd{j: j, lines: make([]*line, n), figures: map[string]float64{}}
+}
+
 // gather has j.Sessions connect and begin. Twice as many come and go before, so that what a server makes once, like the
 // pages of its records that it keeps in memory, is not counted as theirs.
 func gather(ctx context.Context, j job, begin func(l *line, i int) error) (*crowd, error) {
-	c := &crowd{j: j, figures: map[string]float64{}}
+	c := newCrowd(j, 0)
 	for range max(2, 2*j.Sessions/gatherers) {
 		c.lines = make([]*line, gatherers)
 		if err := c.connect(begin); err != nil {

@@ -72,7 +72,7 @@ func (l *line) discard(octets int) error {
 
 // bulkLoad: large messages in a few sessions.
 func bulkLoad(ctx context.Context, j job) (measurement, error) {
-	crowd := &crowd{j: j, lines: make([]*line, j.Concurrency), figures: map[string]float64{}}
+	crowd := newCrowd(j, j.Concurrency)
 	defer crowd.leave()
 	if err := crowd.connect(func(l *line, i int) error { return l.signIn(j.one(i)) }); err != nil {
 		return crowd.measured(), err

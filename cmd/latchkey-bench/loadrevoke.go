@@ -44,9 +44,9 @@ func (a apiCall) do(ctx context.Context, certificate []byte) error {
 
 // revokeLoad: idle sessions, one call that ends them all, and the time until the last client knows.
 func revokeLoad(ctx context.Context, j job) (measurement, error) {
-	crowd, err := gather(ctx, j, j.idle)
+	crowd := newCrowd(j, j.Sessions)
 	defer crowd.leave()
-	if err != nil {
+	if err := crowd.connect(j.idle); err != nil {
 		return crowd.measured(), err
 	}
 	if !pause(ctx, seconds(j.Settle)) {
