@@ -16,7 +16,8 @@ func (r results) markdown() string {
 	var s strings.Builder
 	m := r.Machine
 	fmt.Fprintf(&s, "%s, %d cores, %s, Linux %s; %s; %s.\n", m.Processor, m.Cores, m.System, m.Kernel, m.versions(), r.Began.Format("2 January 2006"))
-	fmt.Fprintf(&s, "%d rounds, in which the servers took turns; median, with the lowest and highest in brackets. Other work took %.1f processors at most.\n", r.Rounds, r.strangers())
+	fmt.Fprintf(&s, "%d rounds, in which the servers took turns; median, with the lowest and highest in brackets. Other work took %.1f processors at most. "+
+		"Every round: [%s](%s).\n", r.Rounds, r.strangers(), dataFile, dataFile)
 	if r.Short {
 		s.WriteString("\nThis was a run with `-short`, which shows that all works and measures nothing well.\n")
 	}
