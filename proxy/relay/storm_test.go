@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -148,8 +149,60 @@ func TestCloseWhileTheyRun(t *testing.T) {
 	})
 }
 
-// What is said after Cut has returned passes nowhere, however busy the relay is.
+// gate is a splitter that holds up who asks it.
+type gate struct{ entered, leave chan struct{} }
+
+func newGate() gate { return gate{make(chan struct{}), make(chan struct{})} }
+
+func (g gate) FromClient(p []byte) relay.Action {
+	g.entered <- struct{}{}
+	<-g.leave
+	return relay.Action{Kind: relay.Forward, N: len(p)}
+}
+
+func (g gate) FromUpstream(p []byte) relay.Action {
+	return relay.Action{Kind: relay.Forward, N: len(p)}
+}
+
+func (g gate) Part(bool) (relay.Action, time.Duration) { return relay.Action{Kind: relay.Close}, 0 }
+
+// A session is cut when it is the next to be looked at, and says something more: that passes nowhere.
 func TestNothingPassesAfterACut(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one shard
+	engines(t, func(t *testing.T, settings relay.Settings) {
+		for _, name := range []string{"TCP", "TLS 1.3", "records"} {
+			t.Run(name, func(t *testing.T) {
+				engine := relay.New(settings)
+				first, second := newGate(), newGate()
+				a := startOn(t, engine, over(tcpPair(t)), over(tcpPair(t)), relay.Options{Splitter: first})
+				b := startOn(t, engine, over(tcpPair(t)), over(tcpPair(t)), relay.Options{Splitter: second})
+				r := startOn(t, engine, transports[name](t, relay.Client), over(tcpPair(t)), relay.Options{})
+				upstreamSays(t, r, "* OK\r\n") // it has begun
+				says(t, a.client, "x")
+				<-first.entered        // and nothing else is looked at
+				says(t, b.client, "x") // these are looked at next, in this order
+				says(t, r.client, "a1 NOOP\r\n")
+				first.leave <- struct{}{}
+				<-second.entered
+				r.session.Cut(errCut)
+				says(t, r.client, "this was said after the cut")
+				says(t, r.upstream, "and so was this")
+				second.leave <- struct{}{}
+				for _, c := range []net.Conn{r.upstream, r.client} {
+					if p, _ := io.ReadAll(c); bytes.Contains(p, []byte("this")) {
+						t.Errorf("the cut session passes %q", p)
+					}
+				}
+				if e := <-r.ends; !errors.Is(e.Cause, errCut) {
+					t.Errorf("end %+v", e)
+				}
+			})
+		}
+	})
+}
+
+// Nor while it streams.
+func TestNothingPassesAfterManyCuts(t *testing.T) {
 	word := []byte("this was said after the cut")
 	engines(t, func(t *testing.T, settings relay.Settings) {
 		leavesNothing(t, func() {
@@ -234,7 +287,7 @@ func stuckThenCut(t *testing.T, r *relay.Relay, word string) {
 	var all sync.WaitGroup
 	for _, name := range []string{"TCP", "TCP", "TLS 1.3", "TLS 1.3"} {
 		client := part{side: relay.Client, transport: name, buffers: 16 << 10}.link(t, 0)
-		upstream := part{side: relay.Upstream, transport: "TCP", buffers: 16 << 10}.link(t, 0)
+		upstream := over(tcpPair(t)) // large enough for a burst
 		s := r.Start(client.door, upstream.door, relay.Options{})
 		all.Go(func() {
 			p := bytes.Repeat([]byte(word), 16<<10)
