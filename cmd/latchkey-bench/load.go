@@ -28,7 +28,7 @@ const (
 	loadMemory     = 2 << 30
 	unmeasuredGC   = 400              // clients and servers behind take less time from those that are measured
 	exchangeTime   = 20 * time.Second // one step of a dialogue, at a server that has much to do
-	settleTime     = 4 * time.Second  // before memory is read, where nothing is shortened: Latchkey looks every second
+	settleTime     = 6 * time.Second  // before memory is read, where nothing is shortened: servers tidy up for some seconds
 )
 
 // A job is what a load process is told to do: one measurement of one server.

@@ -17,12 +17,12 @@ const (
 	// lookEvery is how often it is looked whether there is anything to give back.
 	lookEvery = time.Second
 	// leastSpare and spareShare: less than that, or less than this share of what lives, is not worth a collection.
-	leastSpare = 8 << 20
-	spareShare = 8
+	leastSpare = 2 << 20
+	spareShare = 16
 	// calmFor: what would be used up within this time, as things are, is kept.
 	calmFor = 60
-	// idleShare of the time may pass without giving back, at least, for each part spent on it: a hundredth of a core.
-	idleShare = 100
+	// idleShare of the time may pass without giving back, at least, for each part spent on it: a fiftieth of a core.
+	idleShare = 50
 )
 
 // heapUse is what the runtime says of its memory, in octets.

@@ -21,10 +21,10 @@ func TestLull(t *testing.T) {
 		"a sign-in now and then":    {time.Minute, 1000 * mib, heapUse{1000*mib + 100<<10, 40 * mib, 40 * mib}, true},
 		"in a storm":                {time.Minute, 900 * mib, heapUse{1000 * mib, 40 * mib, 40 * mib}, false},
 		"used up within the minute": {time.Minute, 999 * mib, heapUse{1000 * mib, 40 * mib, 40 * mib}, false},
-		"little":                    {time.Minute, 1000 * mib, heapUse{1000 * mib, 12 * mib, 7 * mib}, false},
-		"little beside what lives":  {time.Minute, 1000 * mib, heapUse{1000 * mib, 400 * mib, 40 * mib}, false},
-		"again too soon":            {3 * time.Second, 1000 * mib, heapUse{1000 * mib, 40 * mib, 40 * mib}, false},
-		"again":                     {4 * time.Second, 1000 * mib, heapUse{1000 * mib, 40 * mib, 40 * mib}, true},
+		"little":                    {time.Minute, 1000 * mib, heapUse{1000 * mib, 12 * mib, 1 * mib}, false},
+		"little beside what lives":  {time.Minute, 1000 * mib, heapUse{1000 * mib, 800 * mib, 40 * mib}, false},
+		"again too soon":            {1 * time.Second, 1000 * mib, heapUse{1000 * mib, 40 * mib, 40 * mib}, false},
+		"again":                     {2 * time.Second, 1000 * mib, heapUse{1000 * mib, 40 * mib, 40 * mib}, true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
