@@ -193,7 +193,9 @@ func TestKeysThatWereTamperedWith(t *testing.T) {
 		"sealed by somebody else": func(_ *secret.Keys, now int64, _ []byte) []byte {
 			return seal(serverKeys(t), purpose, bound(now), theirs)
 		},
-		"that of another turn": func(k *secret.Keys, now int64, _ []byte) []byte { return (&Keys{o: Options{Keys: k}}).seal(now-1, key(theirs)) },
+		"that of another turn": func(k *secret.Keys, now int64, _ []byte) []byte {
+			return (&Keys{o: Options{Keys: k}}).seal(now-1, key(theirs))
+		},
 		"sealed for another purpose": func(k *secret.Keys, now int64, _ []byte) []byte {
 			return seal(k, "contact", bound(now), theirs)
 		},

@@ -21,8 +21,8 @@ var files embed.FS
 // language is what one language says: its sentences, by the English ones, and the pages in it.
 type language struct {
 	Code      string
-	sentences map[string]string // none for English
-	patterns  []pattern         // those of them that have values
+	sentences map[string]string                    // none for English
+	patterns  []pattern                            // those of them that have values
 	pages     map[string]func() *template.Template // each is parsed when it is first shown
 }
 

@@ -38,7 +38,9 @@ func submit(b *testing.B, message string) {
 		}...)
 	}
 	proxytest.SignIns(b, proxytest.Bench{
-		Door:     func(a proxy.Authenticator) proxy.Protocol { return New(Options{Authenticator: a, Hostname: "door.example"}) },
+		Door: func(a proxy.Authenticator) proxy.Protocol {
+			return New(Options{Authenticator: a, Hostname: "door.example"})
+		},
 		Client:   client,
 		Upstream: append(upstream, proxytest.Talk{{Await: "QUIT", Say: "221 Bye\r\n"}}...),
 	})
