@@ -116,7 +116,7 @@ func hears(t *testing.T, c net.Conn, want string) {
 func hearsEnd(t *testing.T, c net.Conn, want string) {
 	t.Helper()
 	if got, err := io.ReadAll(c); err != nil || string(got) != want {
-		t.Fatalf("heard %q, %v; want %q and the end", got, err, want)
+		t.Fatalf("heard %.200q (%d octets), %v; want %.200q (%d) and the end", got, len(got), err, want, len(want))
 	}
 }
 

@@ -21,11 +21,11 @@ import (
 	"latchkey/proxy/wire"
 )
 
-// 20 MB both ways at once, in writes and reads of random sizes, then an end in order; 3 MB on routes that differ little.
+// 20 MB both ways at once, in writes and reads of random sizes, then an end in order; 1 MB on routes that differ little.
 func TestEveryOctetPasses(t *testing.T) {
 	long := []string{"TCP to TCP", "TLS 1.3 to TCP", "TLS 1.3 to TLS 1.3"}
 	journeys(t, noOptions, func(t *testing.T, r *rig) {
-		size := 3 << 20
+		size := 1 << 20
 		if slices.ContainsFunc(long, func(route string) bool { return strings.HasSuffix(t.Name(), strings.ReplaceAll(route, " ", "_")) }) {
 			size = 20 << 20
 		}

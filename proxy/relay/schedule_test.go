@@ -57,7 +57,7 @@ func TestSchedules(t *testing.T) {
 
 // Others every time.
 func TestDrillSchedules(t *testing.T) {
-	n := uint64(100)
+	n := uint64(40)
 	if os.Getenv("LATCHKEY_DRILLS") == "long" {
 		n = 2000
 	}
