@@ -190,7 +190,7 @@ func partOf(rng *rand.Rand, side relay.Side, transports []string) part {
 // limit bounds what there is to say through small sockets, which are slow.
 func (p *part) limit(others int) {
 	for _, buffers := range []int{p.buffers, others} {
-		if most := 16 * buffers; most > 0 && p.size > most {
+		if most := max(32<<10, 4*buffers); buffers > 0 && p.size > most {
 			p.size = most - p.size%streamLine
 		}
 	}
@@ -257,8 +257,9 @@ type actor struct {
 	listenErr error
 }
 
-// scheduleLimit bounds a schedule; it takes milliseconds.
-const scheduleLimit = time.Minute
+// scheduleLimit bounds a schedule. It takes milliseconds, or some seconds when both sockets are small: Linux probes a full
+// one five times in a second, and less often later.
+const scheduleLimit = 3 * time.Minute
 
 func runSchedule(t *testing.T, engine *relay.Relay, seed uint64) {
 	p := planOf(seed)
