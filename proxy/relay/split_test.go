@@ -136,7 +136,7 @@ func withLines() relay.Options { return relay.Options{Splitter: &lines{}} }
 
 func splitterEveryOctetPasses(t *testing.T, r *rig) {
 	line := strings.Repeat("x", 5000) + "\n"
-	const n = 300
+	const n = 150
 	go func() {
 		for range n {
 			if _, err := io.WriteString(r.client, line); err != nil {

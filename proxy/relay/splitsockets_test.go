@@ -40,7 +40,7 @@ func TestSplitterOrderOnSockets(t *testing.T) {
 // More is pipelined than may be held and than sockets take, and the client ends behind it: nothing is lost.
 func TestHeldClientOnSockets(t *testing.T) {
 	journeys(t, withLines, func(t *testing.T, r *rig) {
-		const n = 20_000
+		const n = 10_000
 		var said sync.WaitGroup
 		said.Go(func() {
 			_, _ = io.WriteString(r.client, "one\n"+strings.Repeat("local 2\n", n)+"three\n") // what is lost is missed below
@@ -101,6 +101,7 @@ func TestReplyInFlightOnSockets(t *testing.T) {
 
 // Nor does a client that takes nothing hold a cut up, whatever waits for it.
 func TestCutOfADeafClientOnSockets(t *testing.T) {
+	t.Parallel()
 	for _, splitter := range []bool{false, true} {
 		engines(t, func(t *testing.T, settings relay.Settings) {
 			for _, name := range []string{"TCP", "TLS 1.2", "TLS 1.3"} {
@@ -109,7 +110,8 @@ func TestCutOfADeafClientOnSockets(t *testing.T) {
 				if splitter {
 					o.Splitter = &lines{}
 				}
-				r := start(t, settings, client, over(tcpPair(t)), o)
+				upstream := part{side: relay.Upstream, transport: "TCP", buffers: 16 << 10}.link(t, 0)
+				r := start(t, settings, client, upstream, o)
 				line := []byte(strings.Repeat("x", 1000) + "\n")
 				for stuck := false; !stuck; {
 					_ = r.upstream.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
