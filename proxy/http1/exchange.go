@@ -22,6 +22,7 @@ var (
 	errHead    = errors.New("the head of the answer is too long")
 	errVersion = errors.New("the answer is not of HTTP/1")
 	errSwitch  = errors.New("the answer switches protocols unasked")
+	errStatus  = errors.New("the answer has no status")
 )
 
 // exchange is one request and its answer.
@@ -242,8 +243,9 @@ func (x *exchange) converse() (*http.Response, error) {
 func (x *exchange) sent() {
 	x.mu.Lock()
 	x.sentAt = time.Now()
+	again := x.doubted || !x.whole // it is not Patience that ends the wait
 	x.mu.Unlock()
-	if !x.whole {
+	if again {
 		x.rearm()
 	}
 }
@@ -299,6 +301,8 @@ func (x *exchange) answer() (*http.Response, error) {
 			return nil, err
 		case res.ProtoMajor != 1:
 			return nil, errVersion
+		case res.StatusCode < http.StatusContinue:
+			return nil, errStatus
 		case res.StatusCode == http.StatusSwitchingProtocols:
 			return nil, errSwitch
 		case res.StatusCode == http.StatusContinue:
@@ -352,7 +356,8 @@ func (x *exchange) received(res *http.Response) *http.Response {
 	x.mu.Lock()
 	x.headed = true
 	x.mu.Unlock()
-	b := &answerBody{body: res.Body, x: x, last: res.Close || x.r.Close}
+	// HTTP/1.0 knows no transfer coding, so who tells one may mean another end than we read: RFC 9112 section 6.1
+	b := &answerBody{body: res.Body, x: x, last: res.Close || x.r.Close || !res.ProtoAtLeast(1, 1)}
 	if res.Body == http.NoBody {
 		b.end(true)
 		return res

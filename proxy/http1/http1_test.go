@@ -307,6 +307,46 @@ func TestUnaskedWordsAnswerNobody(t *testing.T) {
 	want(t, w, request(t, "GET", "/", nil), "200 ok")
 }
 
+// TLS may hold what was said unasked: it came in one record with the answer, or together with it, and is in no socket.
+func TestUnaskedWordsWithinTLS(t *testing.T) {
+	ca := proxytest.NewCA(t)
+	for name, oneRecord := range map[string]bool{"one record": true, "many": false} {
+		t.Run(name, func(t *testing.T) {
+			config := ca.Server(t, "localhost")
+			config.DynamicRecordSizingDisabled = oneRecord
+			long := strings.Repeat("x", 12_000)
+			s := serveOn(t, "tcp", "127.0.0.1:0", func(c net.Conn) net.Conn { return tls.Server(c, config) }, func(_ int, p *peer) {
+				p.request()
+				p.say("HTTP/1.1 200 OK\r\nContent-Length: 12000\r\n\r\n" + long + "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nvictim")
+				p.gone()
+			})
+			w := s.way(func(o *Options) {
+				dial := o.Dial
+				o.Dial = func(ctx context.Context) (net.Conn, error) {
+					c, err := dial(ctx)
+					if err != nil {
+						return nil, err
+					}
+					t := tls.Client(c, ca.Client("localhost"))
+					return t, t.HandshakeContext(ctx)
+				}
+			})
+			for range 2 {
+				res, err := w.RoundTrip(request(t, "GET", "/", nil))
+				if err != nil {
+					t.Fatal(err)
+				}
+				body := make([]byte, 32<<10)
+				n, err := io.ReadFull(res.Body, body) // not by the reader's buffer
+				if string(body[:n]) != long || !errors.Is(err, io.ErrUnexpectedEOF) {
+					t.Errorf("the answer is %.20q, %v", body[:n], err)
+				}
+				_ = res.Body.Close()
+			}
+		})
+	}
+}
+
 // A kept connection that the server has closed costs no request, not even one that must not be repeated.
 func TestClosedWhileKept(t *testing.T) {
 	s := serve(t, func(_ int, p *peer) {
@@ -688,6 +728,63 @@ func TestAllConnectionsInUse(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	b.wantClosed(t)
+}
+
+// A request that had to wait for a connection does not wait for its answer for ever.
+func TestNoAnswerAfterAWait(t *testing.T) {
+	s := serve(t, func(_ int, p *peer) { p.gone() })
+	asked := make(chan struct{})
+	w := s.way(func(o *Options) {
+		o.Conns, o.Patience, o.Answer = 1, 20*time.Millisecond, 200*time.Millisecond
+		o.Doubt = func(context.Context, time.Time) error { close(asked); return nil }
+	})
+	w.slots <- struct{}{}
+	go func() {
+		<-asked
+		<-w.slots
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if got, err := ask(t, w, request(t, "GET", "/", nil).WithContext(ctx)); err == nil || ctx.Err() != nil {
+		t.Errorf("answer %q, %v; want that it ends by itself", got, err)
+	}
+	settled(t, w)
+}
+
+// What is no status is no answer: whoever hands it on could not.
+func TestNoStatus(t *testing.T) {
+	for _, code := range []string{"000", "099", "+99"} {
+		s := serve(t, func(_ int, p *peer) {
+			p.request()
+			p.say("HTTP/1.1 " + code + " No\r\nContent-Length: 0\r\n\r\n" + ok)
+			p.gone()
+		})
+		w := s.way()
+		told := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(code int, _ textproto.MIMEHeader) error {
+			t.Errorf("%d was told", code)
+			return nil
+		}})
+		if got, err := ask(t, w, request(t, "GET", "/", nil).WithContext(told)); !errors.Is(err, errStatus) {
+			t.Errorf("%s: answer %q, %v", code, got, err)
+		}
+		settled(t, w)
+	}
+}
+
+// An answer of HTTP/1.0 that tells a transfer coding is told wrongly: RFC 9112 section 6.1.
+func TestOldServersAreNotKept(t *testing.T) {
+	s := serve(t, func(_ int, p *peer) {
+		p.request()
+		p.say("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\nok")
+		time.Sleep(50 * time.Millisecond)
+		p.request()
+		p.say("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nvictim")
+		p.gone()
+	})
+	w := s.way()
+	for range 2 {
+		want(t, w, request(t, "GET", "/", nil), "200 ok")
+	}
 }
 
 // What is kept is bounded in number and time, and nothing is kept after Close.

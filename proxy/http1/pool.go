@@ -106,6 +106,7 @@ func (p *pool) close() {
 type conn struct {
 	net.Conn
 	bare   net.Conn        // beneath TLS
+	over   bool            // there is TLS over it
 	ask    syscall.RawConn // to look without waiting; nil: it cannot be asked
 	silent bool            // of the last look
 	look   func(fd uintptr)
@@ -123,7 +124,7 @@ type conn struct {
 func newConn(c net.Conn) *conn {
 	made := &conn{Conn: c, bare: c}
 	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
-		made.bare = t.NetConn()
+		made.bare, made.over = t.NetConn(), true
 	}
 	made.look = made.peek
 	if s, ok := made.bare.(syscall.Conn); ok {
@@ -135,11 +136,23 @@ func newConn(c net.Conn) *conn {
 // quiet says that the server has neither closed the connection nor said anything since the last answer: who speaks unasked
 // would answer the next request before it is sent.
 func (c *conn) quiet() bool {
-	if c.ask == nil {
-		return true
+	if c.ask != nil {
+		c.silent = false
+		if c.ask.Control(c.look) != nil || !c.silent { // deadlines of the last exchange do not count
+			return false
+		}
 	}
-	c.silent = false
-	return c.ask.Control(c.look) == nil && c.silent // deadlines of the last exchange do not count
+	return !c.over || c.empty()
+}
+
+// empty says that TLS holds nothing that it has read from the socket beyond the last answer. It is not let wait.
+func (c *conn) empty() bool {
+	if c.SetReadDeadline(time.Unix(1, 0)) != nil {
+		return false
+	}
+	var b [1]byte
+	n, err := c.Conn.Read(b[:])
+	return n == 0 && timeout(err)
 }
 
 // peek may take an octet: a connection that has one is not used again.
