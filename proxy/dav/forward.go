@@ -142,12 +142,15 @@ func (p *passage) headers() http.Header {
 	return h
 }
 
-// informed hands an informational answer on: RFC 9110 section 15.2.
+// informed hands an informational answer on, which HTTP/1.0 does not know: RFC 9110 section 15.2.
 func (p *passage) informed(code int, header textproto.MIMEHeader) error {
+	if !p.r.ProtoAtLeast(1, 1) {
+		return nil
+	}
 	h := p.w.Header()
 	before := h.Clone()
 	clear(h)
-	maps.Copy(h, http.Header(header))
+	passOn(h, http.Header(header))
 	p.w.WriteHeader(code)
 	clear(h)
 	maps.Copy(h, before)
@@ -168,12 +171,7 @@ func (p *passage) answer(res *http.Response) {
 	}
 	p.session.established.Store(true)
 	h := p.w.Header()
-	drop := named(res.Header)
-	for name, values := range res.Header {
-		if !hop(name) && !slices.Contains(drop, name) {
-			h[name] = values
-		}
-	}
+	passOn(h, res.Header)
 	if location := h.Get("Location"); location != "" {
 		h.Set("Location", p.place.outward(location))
 	}
@@ -187,6 +185,16 @@ func (p *passage) answer(res *http.Response) {
 		panic(http.ErrAbortHandler) // the answer is incomplete
 	}
 	p.trailers(res.Trailer, announced)
+}
+
+// passOn puts the upstream's fields into h, but those for us.
+func passOn(h, from http.Header) {
+	drop := named(from)
+	for name, values := range from {
+		if !hop(name) && !slices.Contains(drop, name) {
+			h[name] = values
+		}
+	}
 }
 
 // closeUnread: the answer comes before the request has ended. What is left of it would be read as the next request, so the

@@ -142,7 +142,7 @@ func TestIdentityHeadersAreTheDoors(t *testing.T) {
 		"X-Member: victim", "x-member: victim", "X_Member: victim", "x_MEMBER: victim", "X-Remote-User: victim", "X_Remote_User: victim",
 		"X-Remote_User: victim", "X-REMOTE-ANYTHING: victim", "X-Script-Name: /victim", "X_Script-Name: /victim", "Proxy: http://victim/", "X-Forwarded-For: victim",
 		"X-Forwarded-User: victim", "X-Forwarded-Prefix: /victim", "X-Real-IP: victim", "X_Real_IP: victim", "Forwarded: for=victim",
-		"Some_Thing: victim", "Proxy-Authorization: Basic victim",
+		"Some_Thing: victim", "X.Member: victim", "x~member: victim", "X+Remote!User: victim", "X.Forwarded.For: victim", "Proxy-Authorization: Basic victim",
 		"Connection: X-Member\r\nX-Member: victim", "Connection: close, Forwarded, Authorization\r\nForwarded: for=victim",
 		"Connection: X-Remote-User\r\nX-Remote-User: victim", "Upgrade: victim\r\nConnection: Upgrade", "X-Member : victim",
 	} {
@@ -405,6 +405,28 @@ func TestStalledClients(t *testing.T) {
 					_ = res.Body.Close()
 				}
 			})
+		}
+	}
+}
+
+// An informational answer is handed on without what is for the next hop, and not to HTTP/1.0, whose clients would take it
+// for the answer.
+func TestInformedAsTheClientKnowsIt(t *testing.T) {
+	s := start(t, &recorder{}, func(s *scene) {
+		s.upstream.base.Host = speaks(s.t, "HTTP/1.1 103 Early\r\nLink: <a>\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 9\r\n\r\nHTTP/1.1 207 OK\r\nContent-Length: 0\r\n\r\n")
+	})
+	for _, version := range []string{"1.1", "1.0"} {
+		c := s.dial()
+		c.send("PROPFIND / HTTP/"+version, basic)
+		res := c.response()
+		if version == "1.1" {
+			if res.StatusCode != 103 || !reflect.DeepEqual(res.Header, http.Header{"Link": {"<a>"}}) {
+				t.Errorf("HTTP/1.1: got %s %v", res.Status, res.Header)
+			}
+			res = c.response()
+		}
+		if res.StatusCode != 207 {
+			t.Errorf("HTTP/%s: got %s", version, res.Status)
 		}
 	}
 }

@@ -11,9 +11,10 @@ import (
 
 // claims says whether a header, as a client sends it, would tell an upstream who somebody is or how he came. Names with
 // "_" are all dropped: to a CGI-like server X_Remote_User and X-Remote-User are one variable, and Radicale merged them. So
-// would Proxy be HTTP_PROXY there, through which its own requests go out.
+// are those with any other sign but "-": there are servers, lighttpd for one, that make "_" of each. And Proxy would be
+// HTTP_PROXY there, through which its own requests go out.
 func claims(name, userHeader string) bool {
-	if strings.Contains(name, "_") || strings.EqualFold(name, userHeader) {
+	if strings.ContainsFunc(name, oddInName) || strings.EqualFold(name, userHeader) {
 		return true
 	}
 	switch http.CanonicalHeaderKey(name) {
@@ -21,6 +22,11 @@ func claims(name, userHeader string) bool {
 		return true
 	}
 	return beginsWith(name, "x-forwarded-") || beginsWith(name, "x-remote-")
+}
+
+// oddInName: neither letter nor digit nor "-".
+func oddInName(r rune) bool {
+	return r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 }
 
 func beginsWith(name, prefix string) bool {
