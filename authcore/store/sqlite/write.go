@@ -164,6 +164,7 @@ func (w *writer) run(queue <-chan *request, closing <-chan struct{}) {
 			return
 		}
 		w.commitGroup(group)
+		clear(group) // until there is another one it is nobody's
 		if job != nil {
 			w.do(job)
 		}

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"weak"
 
 	"latchkey/authcore/store"
 	"latchkey/authcore/store/storetest"
@@ -295,4 +297,28 @@ func TestSnapshotEndsWithTheContext(t *testing.T) {
 	if steps != 2 || !errors.Is(last, context.Canceled) {
 		t.Errorf("got %d steps and %v at the end, want 2 and context.Canceled", steps, last)
 	}
+}
+
+// Whoever was told of a batch, with all that he knows, is let go of: else the last one is held until another comes.
+func TestWriterLetsGoOfWhomItTold(t *testing.T) {
+	db := opened(t, Options{})
+	told := make(chan error, 1)
+	held := func() weak.Pointer[[1 << 10]byte] {
+		secret := new([1 << 10]byte)
+		db.ApplySoon(t.Context(), "p", []store.Op{storetest.Put("a", "1")}, func(_ int64, err error) {
+			told <- err
+			runtime.KeepAlive(secret)
+		})()
+		return weak.Make(secret)
+	}()
+	if err := <-told; err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if runtime.GC(); held.Value() == nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("it is held")
 }
