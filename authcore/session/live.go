@@ -34,19 +34,19 @@ type live struct {
 // never is the instant of the zero time, and an age that no registry has.
 const never = 0
 
-// instant is a time in nanoseconds since 1970, to the year 2262.
+// instant is a time in microseconds since 1970: nanoseconds end in 2262, and a credential may be for longer.
 func instant(t time.Time) int64 {
 	if t.IsZero() {
 		return never
 	}
-	return t.UnixNano()
+	return t.UnixMicro()
 }
 
 func timeOf(i int64) time.Time {
 	if i == never {
 		return time.Time{}
 	}
-	return time.Unix(0, i).UTC()
+	return time.UnixMicro(i).UTC()
 }
 
 func liveOf(d Door, age time.Duration) *live {

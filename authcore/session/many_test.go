@@ -61,3 +61,19 @@ func BenchmarkOpenAndEnd(b *testing.B) {
 		})
 	}
 }
+
+// A credential may be for longer than nanoseconds can tell, which is till 2262.
+func TestSessionKeepsItsTimes(t *testing.T) {
+	r := NewDoors(0, time.Now, nil)
+	for _, until := range []time.Time{{}, time.Now().Add(time.Hour), time.Date(2263, 1, 2, 3, 4, 5, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)} {
+		d := mailSession(0)
+		d.Until = until
+		if _, err := r.Open(d); err != nil {
+			t.Fatal(err)
+		}
+		got, _ := r.Get(d.ID)
+		if !got.Until.Equal(until.Truncate(time.Microsecond)) || !got.Since.Equal(d.Since.Truncate(time.Microsecond)) || SeatOf("p", got) != SeatOf("p", d) {
+			t.Errorf("since %v until %v is kept as %v, %v", d.Since, until, got.Since, got.Until)
+		}
+	}
+}
