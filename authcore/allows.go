@@ -71,6 +71,7 @@ func (l *allows) written(a *allow, err error) {
 	}
 }
 
+// left comes after the end in the registry: else who asks in between would take a record for durable that is not.
 func (l *allows) left(id session.ID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

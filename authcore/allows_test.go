@@ -190,3 +190,31 @@ func TestManyAllowsAtOnce(t *testing.T) {
 		t.Errorf("%d are still on their way", n)
 	}
 }
+
+// A session that ends while somebody asks whether it stands does not stand on a record that is not there yet.
+func TestAllowThatEndsMeanwhileDoesNotStand(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *stage) {
+		a := s.waiting(t, "app-only")
+		free := make(chan struct{})
+		s.heldAudit(free, storetest.NoFault)
+		defer close(free)
+		for range 2000 {
+			d, err := s.Authenticate(t.Context(), a)
+			if err != nil || !d.Allowed() {
+				t.Fatal(d.Reason, err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			ended := make(chan struct{})
+			go func() {
+				s.Ended(t.Context(), d.Session, authcore.End{})
+				close(ended)
+			}()
+			ok, _ := s.Stands(ctx, d.Standing(a))
+			<-ended
+			cancel()
+			if ok {
+				t.Fatal("it stands before it is on record")
+			}
+		}
+	})
+}

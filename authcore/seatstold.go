@@ -145,8 +145,9 @@ func (c *Core) payOwed(ctx context.Context) {
 // endHere takes a session out of the registry of this process and gives its seat back.
 func (c *Core) endHere(ctx context.Context, id session.ID) {
 	c.outage.left(id)
+	d, ok := c.doors.End(id)
 	c.allows.left(id)
-	if d, ok := c.doors.End(id); ok {
+	if ok {
 		c.giveBack(ctx, d)
 	}
 }

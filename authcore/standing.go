@@ -15,10 +15,10 @@ import (
 // credential is there and in its time, and nobody ended it. It evaluates no policy. Where the sign-in is not on record yet
 // it waits for that, and answers an error if it failed: such a session never stands.
 func (c *Core) Stands(ctx context.Context, s Standing) (bool, error) {
+	a := c.allows.hurried(s.Session) // before the registry is asked: what has left is out of that already
 	if !s.Until.IsZero() && !c.now().Before(s.Until) || !c.doors.Has(s.Session) {
 		return false, nil
 	}
-	a := c.allows.hurried(s.Session)
 	ok, err := c.standsByRecords(ctx, s)
 	if err != nil || !ok {
 		return false, err
@@ -88,8 +88,9 @@ func (c *Core) credentialEpoch(ctx context.Context, s Standing) (int64, error) {
 // Ended takes a session out of the registry. It is called once for every allowed Decision that opened one.
 func (c *Core) Ended(ctx context.Context, id session.ID, _ End) {
 	c.outage.left(id)
+	d, ok := c.doors.End(id)
 	c.allows.left(id)
-	if d, ok := c.doors.End(id); ok {
+	if ok {
 		c.leave(ctx, d)
 	}
 }
