@@ -225,7 +225,7 @@ func (x *exchange) try(c *conn) (*http.Response, error) {
 
 func (x *exchange) converse() (*http.Response, error) {
 	x.rearm()
-	_ = x.c.SetWriteDeadline(x.began.Add(x.t.o.Stall)) // only fails where it is closed
+	_ = x.c.SetWriteDeadline(time.Now().Add(x.t.o.Stall)) // only fails where it is closed
 	var err error
 	if x.wrote, err = x.c.Write(x.out); err != nil {
 		return nil, err

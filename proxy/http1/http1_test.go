@@ -751,6 +751,19 @@ func TestNoAnswerAfterAWait(t *testing.T) {
 	settled(t, w)
 }
 
+// However long a request had to wait for a connection, it has its time to be sent.
+func TestSentAfterAWait(t *testing.T) {
+	s := serve(t, func(_ int, p *peer) {
+		p.request()
+		p.say(ok)
+		p.gone()
+	})
+	w := s.way(func(o *Options) { o.Conns, o.Patience, o.Stall = 1, 20*time.Millisecond, 200*time.Millisecond })
+	w.slots <- struct{}{}
+	time.AfterFunc(400*time.Millisecond, func() { <-w.slots })
+	want(t, w, request(t, "PUT", "/", strings.NewReader("body")), "200 ok")
+}
+
 // What is no status is no answer: whoever hands it on could not.
 func TestNoStatus(t *testing.T) {
 	for _, code := range []string{"000", "099", "+99"} {
