@@ -5,11 +5,15 @@ package relay_test
 import (
 	"bytes"
 	"io"
+	"net"
+	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"latchkey/proxy/relay"
+	"latchkey/proxy/wire"
 )
 
 // A burst goes through a pipe, of whose end the relay knows nothing but what it takes out itself: after it, a client is
@@ -96,5 +100,40 @@ func TestCutOfABurst(t *testing.T) {
 				r.relay.Close(errCut)
 			})
 		})
+	}
+}
+
+// An urgent octet of TCP in a burst looks like the end to splice. What follows on it passes all the same.
+func TestUrgentOctetInABurst(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one shard
+	engine := relay.New(relay.Settings{})
+	first := newGate()
+	a := startOn(t, engine, over(tcpPair(t)), over(tcpPair(t)), relay.Options{Splitter: first})
+	r := startOn(t, engine, over(tcpPair(t)), over(tcpPair(t)), relay.Options{})
+	says(t, a.client, "x")
+	<-first.entered // and nothing is read until all is there
+	says(t, r.client, strings.Repeat("x", 64<<10))
+	raw, err := r.client.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) { err = syscall.Sendto(int(fd), []byte("!"), syscall.MSG_OOB, nil) }); err != nil {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	const rest = "and this\r\n"
+	says(t, r.client, rest)
+	if err := wire.CloseWrite(r.client); err != nil {
+		t.Fatal(err)
+	}
+	first.leave <- struct{}{}
+	if p, err := io.ReadAll(r.upstream); err != nil || !bytes.HasSuffix(p, []byte(rest)) {
+		t.Errorf("the upstream hears %d octets, %v, without the rest", len(p), err)
+	}
+	r.upstream.Close()
+	if e := <-r.ends; e.Cause != nil {
+		t.Errorf("end %+v", e)
 	}
 }

@@ -82,10 +82,10 @@ func (p *parked) splice(from *socket) (more bool) {
 	if n == 0 {
 		s.giveBack(pipe)
 		from.hot = false
-		if err != nil && err != unix.EAGAIN {
+		if err != nil && err != io.EOF && err != unix.EAGAIN {
 			p.readFailed(from, err)
 		}
-		return false
+		return err == io.EOF // or so it says before an urgent octet, too; a read knows
 	}
 	from.hot = n >= readSize
 	p.touch()
@@ -134,7 +134,7 @@ func (l *socket) sendPipe(p *pipe) (sent int, err error) {
 	return sent, nil
 }
 
-// splice moves at most n octets without waiting; io.EOF: there will be no more.
+// splice moves at most n octets without waiting; io.EOF: there may be no more.
 func splice(from, to, n, flags int) (int, error) {
 	for {
 		moved, err := unix.Splice(from, nil, to, nil, n, flags|unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
