@@ -23,7 +23,7 @@ func (r *Relay) park(client, upstream handed, o Options) *Session {
 	if s == nil {
 		return nil
 	}
-	p := &parked{shard: s}
+	p := &parked{shard: s, over: true} // until it begins
 	p.Session = Session{relay: r, o: o, started: time.Now(), parked: p}
 	p.client.p, p.upstream.p = p, p
 	p.client.tail = lineEnd // a dialogue ends with a whole reply

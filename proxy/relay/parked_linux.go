@@ -24,7 +24,7 @@ type parked struct {
 	halves           bool                  // one side has ended
 	held             bool                  // the splitter holds as much as may be
 	cutting          bool                  // it leaves now
-	over             bool                  // it has ended
+	over             bool                  // it has ended, or never began: a cut of a refused one finds nothing to do
 	drained          *drain                // it shall leave when it can; nil: nobody has asked
 	condemned        atomic.Pointer[error] // with which cause Cut has been called; nil: it has not
 	cause            error                 // the first one
@@ -40,7 +40,7 @@ type drain struct {
 // begin is the first that the shard does for a session; the octets are those that were read ahead.
 func (p *parked) begin(fromClient, fromUpstream []byte) {
 	defer p.caught()
-	p.moved = p.shard.now
+	p.over, p.moved = false, p.shard.now
 	p.shard.admit(p)
 	p.welcome(&p.client, fromClient)
 	p.welcome(&p.upstream, fromUpstream)

@@ -303,3 +303,48 @@ func stuckThenCut(t *testing.T, r *relay.Relay, word string) {
 	}
 	all.Wait()
 }
+
+// stayer is a splitter that takes its time to leave.
+type stayer struct{ gate }
+
+func (stayer) Part(bool) (relay.Action, time.Duration) {
+	return relay.Action{Kind: relay.Close}, 200 * time.Millisecond
+}
+
+// Sessions that come when the relay has just been closed are refused. Each ends once, whoever cuts it besides, and those
+// that are leaving do not suffer by it.
+func TestCutOfTheRefused(t *testing.T) {
+	engines(t, func(t *testing.T, settings relay.Settings) {
+		for range 4 {
+			engine := relay.New(settings)
+			var ends [64]atomic.Int32
+			session := func(i int, sp relay.Splitter) func() *relay.Session {
+				client, upstream := over(tcpPair(t)), over(tcpPair(t))
+				o := relay.Options{Splitter: sp, OnEnd: func(relay.End) { ends[i].Add(1) }}
+				return func() *relay.Session { return engine.Start(client.door, upstream.door, o) }
+			}
+			const there = 8
+			var late []func() *relay.Session
+			for i := range ends {
+				if i < there {
+					session(i, stayer{})()
+				} else {
+					late = append(late, session(i, nil))
+				}
+			}
+			var busy sync.WaitGroup
+			for i, start := range late {
+				if i == len(late)/2 {
+					busy.Go(func() { engine.Close(errCut) })
+				}
+				busy.Go(func() { start().Cut(errCut) })
+			}
+			busy.Wait() // those that are there leave
+			for i := range ends {
+				if n := ends[i].Load(); n != 1 {
+					t.Fatalf("session %d has ended %d times", i, n)
+				}
+			}
+		}
+	})
+}
