@@ -171,8 +171,10 @@ func (p *parked) endBoth() {
 	}
 }
 
-// finished says that nothing more is taken of either side.
-func (p *parked) finished() bool { return p.over || p.machine != nil && p.machine.over() }
+// finished says that nothing more is taken of a side: it is over, or the side has been left.
+func (p *parked) finished(l *socket) bool {
+	return p.over || l.fd < 0 || p.machine != nil && p.machine.over()
+}
 
 // broke ends the session because of a side.
 func (p *parked) broke(l *socket, err error) {

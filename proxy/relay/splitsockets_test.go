@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"io"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -127,4 +128,48 @@ func TestCutOfADeafClientOnSockets(t *testing.T) {
 			}
 		})
 	}
+}
+
+// closer is a splitter that leaves when the upstream has said anything.
+type closer struct{ gate }
+
+func (closer) FromClient(p []byte) relay.Action { return relay.Action{Kind: relay.Forward, N: len(p)} }
+
+func (closer) FromUpstream([]byte) relay.Action {
+	return relay.Action{Kind: relay.Close, Bytes: []byte("421 bye\n")}
+}
+
+// An upstream that has been left is not heard any more, though its end came with what it said last: the client has its
+// time for the last word.
+func TestEndOfAnUpstreamThatWasLeft(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one shard
+	engines(t, func(t *testing.T, settings relay.Settings) {
+		for _, name := range []string{"TCP", "TLS 1.2", "TLS 1.3"} {
+			engine := relay.New(settings)
+			first := newGate()
+			a := startOn(t, engine, over(tcpPair(t)), over(tcpPair(t)), relay.Options{Splitter: first})
+			upstream := transports[name](t, relay.Upstream)
+			r := startOn(t, engine, over(tcpPair(t)), upstream, relay.Options{Splitter: closer{}})
+			says(t, r.client, "x")
+			hears(t, r.upstream, "x") // it has begun
+			says(t, a.client, "x")
+			<-first.entered // and nothing is read until all is there
+			says(t, r.upstream, "421 I leave\n")
+			if err := wire.CloseWrite(r.upstream); err != nil {
+				t.Error(err)
+			}
+			first.leave <- struct{}{}
+			hearsEnd(t, r.client, "421 bye\n")
+			select {
+			case e := <-r.ends:
+				t.Errorf("%s: the client has no time: %+v", name, e)
+				continue
+			case <-time.After(50 * time.Millisecond):
+			}
+			r.client.Close()
+			if e := <-r.ends; e.Cause != nil {
+				t.Errorf("%s: end %+v", name, e)
+			}
+		}
+	})
 }

@@ -57,12 +57,12 @@ func (p *parked) decrypt(l *socket, came []byte, end error) {
 	s := p.shard
 	s.feeds, s.feed, s.feedEnd = l, came, end
 	defer func() { s.feeds, s.feed, s.feedEnd = nil, nil, nil }()
-	for !p.finished() {
+	for !p.finished(l) {
 		n, err := fill(l.tls, s.plain)
 		if n > 0 {
 			p.came(l, s.plain[:n])
 		}
-		if err == nil || p.finished() {
+		if err == nil || p.finished(l) {
 			continue
 		}
 		if _, pause := err.(again); !pause { // crypto/tls answers what it was given
