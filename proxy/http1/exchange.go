@@ -357,7 +357,7 @@ func (x *exchange) received(res *http.Response) *http.Response {
 	x.headed = true
 	x.mu.Unlock()
 	// HTTP/1.0 knows no transfer coding, so who tells one may mean another end than we read: RFC 9112 section 6.1
-	b := &answerBody{body: res.Body, x: x, last: res.Close || x.r.Close || !res.ProtoAtLeast(1, 1)}
+	b := &answerBody{body: res.Body, x: x, last: res.Close || x.r.Close || !res.ProtoAtLeast(1, 1) || x.mayFollow(res)}
 	if res.Body == http.NoBody {
 		b.end(true)
 		return res
@@ -367,6 +367,16 @@ func (x *exchange) received(res *http.Response) *http.Response {
 	x.c.renew()
 	res.Body = b
 	return res
+}
+
+// mayFollow says whether a body may yet come that the answer must not have: servers err about HEAD, and some send a body
+// for which a 204 or 304 gives the length. It can hold what a member has stored, and it would answer the next request.
+func (x *exchange) mayFollow(res *http.Response) bool {
+	if res.Body != http.NoBody {
+		return false
+	}
+	length := res.Header.Get("Content-Length")
+	return x.r.Method == http.MethodHead || len(res.TransferEncoding) > 0 || length != "" && length != "0"
 }
 
 // answerBody ends the exchange with itself. One goroutine reads and closes it.

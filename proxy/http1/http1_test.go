@@ -185,10 +185,11 @@ var answers = []struct {
 	{"chunks and trailers", "GET", "HTTP/1.1 200 K\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nX-Sum: 1\r\n\r\n", "200 ab", true},
 	{"chunks beat length", "GET", "HTTP/1.1 200 K\r\nTransfer-Encoding: chunked\r\nContent-Length: 50\r\n\r\n2\r\nab\r\n0\r\n\r\n", "200 ab", true},
 	{"nothing", "GET", "HTTP/1.1 200 K\r\nContent-Length: 0\r\n\r\n", "200 ", true},
-	{"HEAD", "HEAD", "HTTP/1.1 200 K\r\nContent-Length: 50\r\n\r\n", "200 ", true},
-	{"HEAD with chunks", "HEAD", "HTTP/1.1 200 K\r\nTransfer-Encoding: chunked\r\n\r\n", "200 ", true},
+	{"HEAD", "HEAD", "HTTP/1.1 200 K\r\nContent-Length: 50\r\n\r\n", "200 ", false},
+	{"HEAD with chunks", "HEAD", "HTTP/1.1 200 K\r\nTransfer-Encoding: chunked\r\n\r\n", "200 ", false},
 	{"204", "PUT", "HTTP/1.1 204 N\r\n\r\n", "204 ", true},
-	{"304", "GET", "HTTP/1.1 304 N\r\nContent-Length: 50\r\n\r\n", "304 ", true},
+	{"304", "GET", "HTTP/1.1 304 N\r\n\r\n", "304 ", true},
+	{"304 with a length", "GET", "HTTP/1.1 304 N\r\nContent-Length: 50\r\n\r\n", "304 ", false},
 	{"informational", "GET", "HTTP/1.1 103 E\r\nLink: a\r\n\r\nHTTP/1.1 102 P\r\n\r\n" + ok, "200 ok", true},
 	{"100 unasked", "GET", "HTTP/1.1 100 C\r\n\r\nHTTP/1.1 100 C\r\n\r\n" + ok, "200 ok", true},
 	{"until the end", "GET", "HTTP/1.1 200 K\r\n\r\nall", "200 all", false},
@@ -344,6 +345,37 @@ func TestUnaskedWordsWithinTLS(t *testing.T) {
 				_ = res.Body.Close()
 			}
 		})
+	}
+}
+
+// A body where none may be, and late, is no answer to the next request.
+func TestBodyThatMustNotBe(t *testing.T) {
+	for _, tt := range []struct{ method, head, answer string }{
+		{"HEAD", "200 OK\r\nContent-Length: 44", "200 "},
+		{"HEAD", "200 OK\r\nTransfer-Encoding: chunked", "200 "},
+		{"HEAD", "200 OK", "200 "},
+		{"PUT", "204 No\r\nContent-Length: 44", "204 "},
+		{"PUT", "204 No\r\nTransfer-Encoding: chunked", "204 "},
+		{"GET", "304 No\r\nContent-Length: 44", "304 "},
+	} {
+		s := serve(t, func(_ int, p *peer) {
+			r, _ := p.request()
+			if r == nil {
+				return
+			}
+			if r.URL.Path == "/first" {
+				p.say("HTTP/1.1 " + tt.head + "\r\n\r\n")
+				if r, _ = p.request(); r == nil { // the next one is on its way before the body
+					return
+				}
+				p.say("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nvictim")
+			}
+			p.say(ok)
+			p.gone()
+		})
+		w := s.way()
+		want(t, w, request(t, tt.method, "/first", nil), tt.answer)
+		want(t, w, request(t, "GET", "/", nil), "200 ok")
 	}
 }
 
