@@ -137,3 +137,31 @@ func TestUrgentOctetInABurst(t *testing.T) {
 		t.Errorf("end %+v", e)
 	}
 }
+
+// A cut waits for the session that is being looked at, not for the others that have something to say.
+func TestCutBetweenOthers(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one shard
+	engine := relay.New(relay.Settings{})
+	var gates [3]gate
+	var others [3]*rig
+	for i := range gates {
+		gates[i] = newGate()
+		others[i] = startOn(t, engine, over(tcpPair(t)), over(tcpPair(t)), relay.Options{Splitter: gates[i]})
+	}
+	r := startOn(t, engine, over(tcpPair(t)), over(tcpPair(t)), relay.Options{})
+	says(t, others[0].client, "x")
+	<-gates[0].entered
+	says(t, others[1].client, "x") // these are looked at next, in this order
+	says(t, others[2].client, "x")
+	gates[0].leave <- struct{}{}
+	<-gates[1].entered
+	r.session.Cut(errCut)
+	gates[1].leave <- struct{}{}
+	<-gates[2].entered
+	select {
+	case <-r.ends:
+	case <-time.After(soon):
+		t.Error("the cut waits for all of them")
+	}
+	gates[2].leave <- struct{}{}
+}

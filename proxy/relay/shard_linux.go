@@ -14,7 +14,6 @@ import (
 )
 
 const (
-	// eventsAtOnce bounds what is done before letters are read again, so that a cut does not wait for long.
 	eventsAtOnce = 64
 	// readSize is what is read of a socket at once: some TLS records, and about what it has ready in a bulk transfer.
 	readSize = 64 << 10
@@ -169,17 +168,8 @@ func (s *shard) run() {
 // wakes the wait, whose alarm is not set again before it has ended. It is false when the shard shall stop.
 func (s *shard) round() bool {
 	s.setAlarm()
-	mail, shut := s.collect()
-	if len(mail) > 0 {
-		s.look()
-		for i, f := range mail {
-			f()
-			mail[i] = nil
-		}
-		return true
-	}
-	if shut {
-		return false
+	if some, shut := s.letters(); some || shut {
+		return some
 	}
 	s.ready, s.failed = 0, nil
 	if err := s.raw.Read(s.wait); errors.Is(err, os.ErrDeadlineExceeded) {
@@ -191,9 +181,23 @@ func (s *shard) round() bool {
 	s.look()
 	for i := range s.events[:s.ready] {
 		s.event(&s.events[i])
+		s.letters() // a cut does not wait for the others, each of which may be costly
 	}
 	s.ring()
 	return true
+}
+
+// letters does what the mail says, and answers whether there was some.
+func (s *shard) letters() (some, shut bool) {
+	mail, shut := s.collect()
+	if len(mail) > 0 {
+		s.look()
+	}
+	for i, f := range mail {
+		f()
+		mail[i] = nil
+	}
+	return len(mail) > 0, shut
 }
 
 // collect takes the mail.

@@ -3,6 +3,7 @@ package relay
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -10,12 +11,16 @@ import (
 // readsAtOnce bounds what is done for one side before the others have their turn.
 const readsAtOnce = 4
 
+// turn bounds it, too: new keys, which a client may ask for again and again, cost far more than octets.
+const turn = 2 * time.Millisecond
+
 // take reads a side as long as more is likely to be there, and passes on what comes. An end that has been told of is
 // read, too.
 func (p *parked) take(l *socket, ending bool) {
+	began := time.Now()
 	for range readsAtOnce {
 		more := p.takeOnce(l)
-		if !more && !(ending && !l.ended) || p.over || !p.wants(l) {
+		if !more && !(ending && !l.ended) || p.over || !p.wants(l) || time.Since(began) > turn {
 			return
 		}
 	}
