@@ -166,7 +166,8 @@ func (g gate) FromUpstream(p []byte) relay.Action {
 
 func (g gate) Part(bool) (relay.Action, time.Duration) { return relay.Action{Kind: relay.Close}, 0 }
 
-// A session is cut when it is the next to be looked at, and says something more: that passes nowhere.
+// A session is cut when it is the next to be looked at, behind one that begins, and says something more: that passes
+// nowhere.
 func TestNothingPassesAfterACut(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one shard
 	engines(t, func(t *testing.T, settings relay.Settings) {
@@ -184,10 +185,19 @@ func TestNothingPassesAfterACut(t *testing.T) {
 				says(t, r.client, "a1 NOOP\r\n")
 				first.leave <- struct{}{}
 				<-second.entered
+				third := newGate()
+				client := over(tcpPair(t))
+				says(t, client.peer, "line\r\nx")
+				if _, err := client.door.ReadLine(100); err != nil {
+					t.Fatal(err)
+				}
+				startOn(t, engine, client, over(tcpPair(t)), relay.Options{Splitter: third})
+				second.leave <- struct{}{}
+				<-third.entered // c begins before the others are looked at
 				r.session.Cut(errCut)
 				says(t, r.client, "this was said after the cut")
 				says(t, r.upstream, "and so was this")
-				second.leave <- struct{}{}
+				third.leave <- struct{}{}
 				for _, c := range []net.Conn{r.upstream, r.client} {
 					if p, _ := io.ReadAll(c); bytes.Contains(p, []byte("this")) {
 						t.Errorf("the cut session passes %q", p)
