@@ -63,14 +63,20 @@ func (x *exchange) run() (*http.Response, error) {
 		x.closeBody()
 		return nil, err
 	}
+	kept := false
+	defer func() {
+		if !kept { // nor after a panic
+			<-x.t.slots
+		}
+	}()
 	res, err := x.tries()
 	if err != nil {
 		if x.body == nil {
 			x.closeBody()
 		}
-		<-x.t.slots
 		return nil, err
 	}
+	kept = true
 	return x.received(res), nil
 }
 
