@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,9 +24,29 @@ func newPortedStage(t testing.TB) *stage {
 	s := newStage(t)
 	for _, k := range s.sockets {
 		_ = k.ln.Close()
+		s.addr[k.name] = unusedAddress(t)
 	}
 	s.configure(s.ported)
 	return s
+}
+
+// stagePorts counts the ports that stages of this process were given.
+var stagePorts atomic.Int32
+
+// unusedAddress answers one that nobody listens at, and that no other stage is given. The kernel gives it to no connection
+// either: it chooses from 32768 on.
+func unusedAddress(t testing.TB) string {
+	t.Helper()
+	for range 1000 {
+		port := 10_000 + (os.Getpid()*101+int(stagePorts.Add(1)))%20_000
+		ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+		if err == nil {
+			_ = ln.Close()
+			return ln.Addr().String()
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 // takeover starts a process that takes over, or starts where none is.
