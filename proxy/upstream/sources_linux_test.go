@@ -84,6 +84,7 @@ func narrow(t *testing.T, s *sources, n int) {
 	t.Helper()
 	before := s.control
 	to := quiet(t, "127.0.0.1:0")
+	every := n * max(1, len(s.all))
 	for range 50 {
 		low := ephemeral(t)
 		var refused error
@@ -98,7 +99,7 @@ func narrow(t *testing.T, s *sources, n int) {
 			})
 		}
 		free := 0
-		for range n { // a port that somebody listens at is not for us
+		for range every { // a port that somebody listens at is not for us
 			if conn, err := s.dial(t.Context(), to); err == nil {
 				defer func() { _ = conn.Close() }()
 				free++
@@ -107,7 +108,7 @@ func narrow(t *testing.T, s *sources, n int) {
 		switch {
 		case refused != nil:
 			t.Skip("this kernel has no IP_LOCAL_PORT_RANGE: ports cannot be made scarce here")
-		case free == n:
+		case free == every:
 			return
 		}
 	}
