@@ -985,7 +985,7 @@ func FuzzAnswer(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, method string, raw []byte, piece int) {
 		if !slices.Contains([]string{"GET", "HEAD", "PUT"}, method) || piece <= 0 || len(raw) > 1<<16 {
-			t.Skip()
+			return // nothing that is sent or read like this
 		}
 		ours, theirs := net.Pipe()
 		done := make(chan struct{})
