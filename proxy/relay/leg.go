@@ -110,8 +110,8 @@ func (l *leg) limitWrites(t time.Time) {
 	}
 }
 
-// closeWrite says the end; false: there is no half end on such a connection. If it fails, the peer is gone, and the
-// other direction learns it.
+// closeWrite says the end; false: there is no half end on such a connection. If it fails, the peer is gone; what
+// is left of it may then be read as an end in order.
 func (l *leg) closeWrite() bool {
 	l.broken = true
 	return !errors.Is(wire.CloseWrite(l.conn), errors.ErrUnsupported)

@@ -126,7 +126,7 @@ func (l *socket) endWrite() {
 	l.ending = true
 	if l.backlog == nil && !l.said && l.fd >= 0 {
 		l.said = true
-		_ = unix.Shutdown(int(l.fd), unix.SHUT_WR) // if it fails, the peer is gone, and the other direction learns it
+		_ = unix.Shutdown(int(l.fd), unix.SHUT_WR) // if it fails, the peer is gone, which may then be read as an end in order
 	}
 }
 
