@@ -21,6 +21,7 @@ import (
 type Browser struct {
 	ctx  context.Context
 	auth webauthn.AuthenticatorID
+	rest *rest
 }
 
 // browseFor bounds what a browser does in a test.
@@ -46,6 +47,7 @@ func Chromium(t testing.TB, trusted ...*x509.Certificate) *Browser {
 	ctx, closed := chromedp.NewContext(ctx)
 	t.Cleanup(closed)
 	b := &Browser{ctx: ctx}
+	b.rest = restOf(t, b)
 	command(t, b, webauthn.Enable, webauthn.EnableParams{})
 	b.auth = command(t, b, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{Options: &webauthn.VirtualAuthenticatorOptions{
 		Protocol: webauthn.AuthenticatorProtocolCtap2, Transport: webauthn.AuthenticatorTransportInternal, HasResidentKey: true,
@@ -63,9 +65,10 @@ func command[P, R any](t testing.TB, b *Browser, c cdp.Command[P, R], p P) R {
 	return r
 }
 
-// Open goes to a page.
+// Open goes to a page, from one that is at rest.
 func (b *Browser) Open(t testing.TB, address string) {
 	t.Helper()
+	b.settle(t)
 	if err := chromedp.Do(b.ctx, chromedp.Navigate(address)); err != nil {
 		t.Fatalf("chromium: open %s: %v", address, err)
 	}

@@ -17,6 +17,7 @@ import (
 // large.
 func (b *Browser) Shot(t testing.TB, file string) {
 	t.Helper()
+	b.settle(t)
 	p := command(t, b, page.CaptureScreenshot, page.CaptureScreenshotParams{Format: page.CaptureScreenshotFormatPng})
 	full, err := png.Decode(bytes.NewReader(p.Data))
 	if err != nil {

@@ -30,14 +30,10 @@ type element struct {
 	properties        map[string]string
 }
 
-// elements reads the page.
+// elements reads the page, once it is at rest.
 func (b *Browser) elements(t testing.TB) (l []element) {
 	t.Helper()
-	r, err := chromedp.Call(b.ctx, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
-	if err != nil {
-		return nil // the page is being left
-	}
-	for _, n := range r.Nodes {
+	for _, n := range b.nodes(t) {
 		if n.Ignored {
 			continue
 		}
@@ -48,6 +44,21 @@ func (b *Browser) elements(t testing.TB) (l []element) {
 		l = append(l, e)
 	}
 	return l
+}
+
+func (b *Browser) nodes(t testing.TB) []*accessibility.Node {
+	t.Helper()
+	for {
+		before := b.settle(t)
+		r, err := chromedp.Call(b.ctx, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
+		if b.settle(t) != before {
+			continue // it was left meanwhile
+		}
+		if err != nil {
+			t.Fatalf("chromium: read the page: %v", err)
+		}
+		return r.Nodes
+	}
 }
 
 func said(v *accessibility.Value) string {
@@ -172,6 +183,7 @@ func (b *Browser) click(t testing.TB, e element) {
 	if err := chromedp.Do(b.ctx, chromedp.MouseClickXY(x, y)); err != nil {
 		t.Fatalf("chromium: click %s %q: %v", e.role, e.name, err)
 	}
+	b.did(t)
 }
 
 // Fill types into a field that has that label, in the place of what stands there.
@@ -211,6 +223,7 @@ func (b *Browser) Key(t testing.TB, key string) {
 	if err := chromedp.Do(b.ctx, chromedp.KeyEvent(key)); err != nil {
 		t.Fatal(err)
 	}
+	b.did(t)
 }
 
 // Focused is the name of what the keyboard is at.
@@ -323,6 +336,7 @@ func (b *Browser) Type(t testing.TB, text string) {
 // Wide is how many pixels the page takes from left to right.
 func (b *Browser) Wide(t testing.TB) int {
 	t.Helper()
+	b.settle(t)
 	n, err := chromedp.Run(b.ctx, chromedp.Evaluate[float64]("document.documentElement.scrollWidth"))
 	if err != nil {
 		t.Fatalf("chromium: %v", err)

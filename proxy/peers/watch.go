@@ -13,7 +13,6 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -118,6 +117,7 @@ func (b *Browser) Accessible(t testing.TB) {
 // Violations runs axe-core on the page as it is, by the rules of WCAG 2.2 AA.
 func (b *Browser) Violations(t testing.TB) (l []string) {
 	t.Helper()
+	b.settle(t)
 	source, err := os.ReadFile(axeFile())
 	if err != nil {
 		t.Fatal(err)
@@ -144,17 +144,12 @@ func (b *Browser) Violations(t testing.TB) (l []string) {
 // FirstPaint is when the page was first painted, in milliseconds after it was asked for.
 func (b *Browser) FirstPaint(t testing.TB) float64 {
 	t.Helper()
+	b.settle(t)
 	at, err := chromedp.Run(b.ctx, chromedp.Evaluate[float64](`performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? -1`))
 	if err != nil {
 		t.Fatalf("chromium: %v", err)
 	}
 	return at
-}
-
-// Reload loads the page anew, with nothing kept.
-func (b *Browser) Reload(t testing.TB) {
-	t.Helper()
-	command(t, b, page.Reload, page.ReloadParams{IgnoreCache: new(true)})
 }
 
 // Cookie gives the browser one, for a page at https://localhost.
