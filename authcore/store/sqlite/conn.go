@@ -39,7 +39,7 @@ var (
 		"journal_mode(WAL)",
 		"journal_size_limit(67108864)", // a log grown by a long snapshot gives its room back
 		"secure_delete(FAST)",          // what was deleted is overwritten where it costs no extra write
-		"cache_size(-8192)",            // KiB
+		"cache_size(-2048)",            // KiB: the ends of the audit's pages and what a small house changes; more is the system's to hold
 	}
 	readerPragmas = []string{"query_only(ON)", "cache_size(-4096)"}
 )
