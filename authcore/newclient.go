@@ -55,6 +55,18 @@ type clientAt struct {
 	name string
 }
 
+// newClient is one that waits to be looked at.
+type newClient struct {
+	client
+	clientAt
+}
+
+// clientsOwner is whose clients they are.
+type clientsOwner struct {
+	domain member.DomainID
+	member member.ID
+}
+
 // newClients gathers sign-ins that this process has not seen before.
 type newClients struct {
 	mu      sync.Mutex
@@ -90,41 +102,54 @@ func (n *newClients) mark(t *trial, d Decision, now time.Time) {
 	}
 }
 
-func (n *newClients) take() map[client]clientAt {
+// take answers those that wait, each member's in the order in which they came.
+func (n *newClients) take() map[clientsOwner][]newClient {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	l := n.pending
+	pending := n.pending
 	n.pending = map[client]clientAt{}
-	return l
+	n.mu.Unlock()
+	of := map[clientsOwner][]newClient{}
+	for k, at := range pending {
+		o := clientsOwner{k.domain, k.member}
+		of[o] = append(of[o], newClient{k, at})
+	}
+	for _, l := range of {
+		slices.SortFunc(l, func(a, b newClient) int { return a.at.Compare(b.at) })
+	}
+	return of
 }
 
-func (n *newClients) remember(k client, at time.Time) {
+func (n *newClients) remember(l []newClient) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.seen) >= maxSeenClients {
-		clear(n.seen)
+	for _, k := range l {
+		if len(n.seen) >= maxSeenClients {
+			clear(n.seen)
+		}
+		n.seen[k.client] = k.at
 	}
-	n.seen[k] = at
 }
 
+// flushClients looks at a member's clients together: in the morning, when a whole house comes, his record is read and
+// written once.
 func (c *Core) flushClients(ctx context.Context) {
-	for k, at := range c.newClients.take() {
-		err := c.retry(func() error { return c.lookAtClient(ctx, k, at) }, func() error { return nil })
+	for o, l := range c.newClients.take() {
+		err := c.retry(func() error { return c.lookAtClients(ctx, o, l) }, func() error { return nil })
 		if errors.Is(err, store.ErrUnavailable) {
 			c.log.Warn("look at new clients: at their next sign-in", "error", err)
 			return
 		}
 		if err != nil {
-			c.log.Warn("look at a new client", "domain", k.domain, "error", err)
+			c.log.Warn("look at new clients", "domain", o.domain, "error", err)
 			continue
 		}
-		c.newClients.remember(k, at.at)
+		c.newClients.remember(l)
 	}
 }
 
-// lookAtClient tells the member of a client that he was never signed in with.
-func (c *Core) lookAtClient(ctx context.Context, k client, at clientAt) error {
-	key := clientsKey(k.domain, k.member)
+// lookAtClients tells the member of those that he was never signed in with.
+func (c *Core) lookAtClients(ctx context.Context, o clientsOwner, l []newClient) error {
+	key := clientsKey(o.domain, o.member)
 	rec, rev, err := readDirect[knownClients](ctx, c, key)
 	if err != nil {
 		return err
@@ -132,29 +157,38 @@ func (c *Core) lookAtClient(ctx context.Context, k client, at clientAt) error {
 	if rec == nil {
 		rec = &knownClients{}
 	}
-	p, err := c.dir.PersonByID(ctx, k.domain, k.member)
+	p, err := c.dir.PersonByID(ctx, o.domain, o.member)
 	if err != nil || p.Member == nil || p.Member.Status == member.Deleted {
 		return err
 	}
-	known, changed := rec.add(c.print("client", string(k.member), k.credential, k.door, k.network.String()), at.at)
-	if known && !changed {
+	told, changed := c.meetClients(rec, p.Member, l)
+	if !changed {
 		return nil
 	}
-	var told []store.Op
-	if !known && rec.mayTell(at.at) {
-		name := at.name
+	keep := member.PutOp(key, rec, rev)
+	keep.ExpiresAt = l[len(l)-1].at.Add(keepClients)
+	err = c.apply(ctx, o.domain, append(told, keep, unchanged(member.Key(o.domain, o.member), p.Revision))...)
+	if err != nil && !errors.Is(err, store.ErrConflict) {
+		return broken("write new clients", err)
+	}
+	return err
+}
+
+// meetClients adds clients to the record. It answers what tells the member of new ones, and whether the record changed.
+func (c *Core) meetClients(rec *knownClients, m *member.Member, l []newClient) (told []store.Op, changed bool) {
+	for _, k := range l {
+		known, added := rec.add(c.print("client", string(k.member), k.credential, k.door, k.network.String()), k.at)
+		changed = changed || added
+		if known || !rec.mayTell(k.at) {
+			continue
+		}
+		name := k.name
 		if k.credential == AccountCredential {
 			name = "account_password"
 		}
-		told = c.notice(p.Member, notify.Event{Kind: notify.NewClient, At: at.at, From: at.from, Name: name, Door: k.door})
+		told = append(told, c.notice(m, notify.Event{Kind: notify.NewClient, At: k.at, From: k.from, Name: name, Door: k.door})...)
 	}
-	keep := member.PutOp(key, rec, rev)
-	keep.ExpiresAt = at.at.Add(keepClients)
-	err = c.apply(ctx, k.domain, append(told, keep, unchanged(member.Key(k.domain, k.member), p.Revision))...)
-	if err != nil && !errors.Is(err, store.ErrConflict) {
-		return broken("write a new client", err)
-	}
-	return err
+	return told, changed
 }
 
 // add puts a client at the end of the list, and says whether it stood there, and whether the record changed.
