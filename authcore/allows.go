@@ -13,13 +13,6 @@ import (
 // A door that asks Stands before its client hears OK (Attempt.StandsFollows) need not wait for the audit record of an
 // allowed attempt twice: the record is written while the upstream is dialled, and Stands waits for what is left of that.
 // An allow that could not be audited, or of which nobody knows, never stands.
-//
-// Those that are on their way at the same time share a commit, which costs ten times what one more record in it does. So the
-// more there are, the longer the first waits for others; where there are many, the processors are what all wait for.
-const (
-	fewAllows  = 3  // up to so many on their way a record is written at once: the disk is faster than the upstream
-	manyAllows = 12 // up to so many it is written when the first is waited for, and beyond when the engine thinks fit
-)
 
 // allows are sessions between their decision and the moment when their client may hear OK.
 type allows struct {
@@ -31,14 +24,12 @@ type allows struct {
 
 // allow is one of them, guarded by the mu of allows. It is there until Stands has found it recorded, or the session is over.
 type allow struct {
-	hurry func()        // nil: not known yet
-	over  bool          // err says what became of it
-	err   error         // of the write
-	done  chan struct{} // closed when it is over; nil: nobody waits for that
+	over bool          // err says what became of it
+	err  error         // of the write
+	done chan struct{} // closed when it is over; nil: nobody waits for that
 }
 
-// enter answers whether there are few on their way.
-func (l *allows) enter(id session.ID, a *allow) (few bool) {
+func (l *allows) enter(id session.ID, a *allow) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.of == nil {
@@ -46,15 +37,6 @@ func (l *allows) enter(id session.ID, a *allow) (few bool) {
 	}
 	l.of[id] = a
 	l.writing++
-	return len(l.of) <= fewAllows
-}
-
-// begun says how to hurry what is being written, and answers whether somebody waits for it.
-func (l *allows) begun(a *allow, hurry func()) (waited bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	a.hurry = hurry
-	return a.done != nil
 }
 
 // written says what became of the record.
@@ -78,21 +60,13 @@ func (l *allows) left(id session.ID) {
 	delete(l.of, id)
 }
 
-// hurried has the record of a session written soon, because Stands waits for it; nil: it is durable.
-func (l *allows) hurried(id session.ID) *allow {
+// awaited answers what Stands will wait for; nil: it is durable.
+func (l *allows) awaited(id session.ID) *allow {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	a := l.of[id]
-	if a == nil || a.over {
-		l.mu.Unlock()
-		return a
-	}
-	if a.done == nil {
+	if a != nil && !a.over && a.done == nil {
 		a.done = make(chan struct{})
-	}
-	hurry, many := a.hurry, len(l.of) > manyAllows
-	l.mu.Unlock()
-	if hurry != nil && !many {
-		hurry()
 	}
 	return a
 }
@@ -141,14 +115,11 @@ func (c *Core) maySoon(t *trial) bool {
 // recordSoon is recordAllow for a door that asks Stands before its client hears OK.
 func (c *Core) recordSoon(ctx context.Context, t *trial, d Decision, e audit.Entry) {
 	a := &allow{}
-	few := c.allows.enter(d.Session, a)
-	hurry := store.ApplySoon(ctx, c.records.Direct(), member.Partition(d.Domain), []store.Op{audit.Op(e)}, func(_ int64, err error) {
+	c.allows.enter(d.Session, a)
+	store.ApplySoon(ctx, c.records.Direct(), member.Partition(d.Domain), []store.Op{audit.Op(e)}, func(_ int64, err error) {
 		if err == nil {
 			c.markUse(t, d)
 		}
 		c.allows.written(a, err)
 	})
-	if c.allows.begun(a, hurry) || few {
-		hurry()
-	}
 }

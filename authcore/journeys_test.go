@@ -33,9 +33,9 @@ func (r recordJourneys) Apply(ctx context.Context, partition string, ops ...stor
 }
 
 // ApplySoon is a journey that Stands waits for.
-func (r recordJourneys) ApplySoon(ctx context.Context, partition string, ops []store.Op, done func(int64, error)) (hurry func()) {
+func (r recordJourneys) ApplySoon(ctx context.Context, partition string, ops []store.Op, done func(int64, error)) {
 	r.made.Add(1)
-	return store.ApplySoon(ctx, r.Records, partition, ops, done)
+	store.ApplySoon(ctx, r.Records, partition, ops, done)
 }
 
 type ephemeralJourneys struct {

@@ -15,7 +15,7 @@ import (
 // credential is there and in its time, and nobody ended it. It evaluates no policy. Where the sign-in is not on record yet
 // it waits for that, and answers an error if it failed: such a session never stands.
 func (c *Core) Stands(ctx context.Context, s Standing) (bool, error) {
-	a := c.allows.hurried(s.Session) // before the registry is asked: what has left is out of that already
+	a := c.allows.awaited(s.Session) // before the registry is asked: what has left is out of that already
 	if !s.Until.IsZero() && !c.now().Before(s.Until) || !c.doors.Has(s.Session) {
 		return false, nil
 	}

@@ -21,8 +21,8 @@ func (k Kept) Apply(ctx context.Context, partition string, ops ...store.Op) (int
 }
 
 // ApplySoon keeps store.SoonApplier.
-func (k Kept) ApplySoon(ctx context.Context, partition string, ops []store.Op, done func(int64, error)) (hurry func()) {
-	return store.ApplySoon(ctx, k.Records, partition, k.kept(ops), done)
+func (k Kept) ApplySoon(ctx context.Context, partition string, ops []store.Op, done func(int64, error)) {
+	store.ApplySoon(ctx, k.Records, partition, k.kept(ops), done)
 }
 
 func (k Kept) kept(ops []store.Op) []store.Op {

@@ -40,13 +40,13 @@ func (e Ends) Apply(ctx context.Context, partition string, ops ...store.Op) (int
 }
 
 // ApplySoon keeps store.SoonApplier: what nobody waits for is a sign-in's record, and ends nothing.
-func (e Ends) ApplySoon(ctx context.Context, partition string, ops []store.Op, done func(int64, error)) (hurry func()) {
+func (e Ends) ApplySoon(ctx context.Context, partition string, ops []store.Op, done func(int64, error)) {
 	for _, op := range ops {
 		if e.ends(ctx, partition, op) {
 			e.T.Errorf("a batch that nobody waits for ends sessions by %s", op.Name)
 		}
 	}
-	return store.ApplySoon(ctx, e.Records, partition, ops, done)
+	store.ApplySoon(ctx, e.Records, partition, ops, done)
 }
 
 // ends compares an operation with the record that is there.

@@ -308,7 +308,7 @@ func TestWriterLetsGoOfWhomItTold(t *testing.T) {
 		db.ApplySoon(t.Context(), "p", []store.Op{storetest.Put("a", "1")}, func(_ int64, err error) {
 			told <- err
 			runtime.KeepAlive(secret)
-		})()
+		})
 		return weak.Make(secret)
 	}()
 	if err := <-told; err != nil {
