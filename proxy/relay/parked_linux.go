@@ -40,7 +40,7 @@ type drain struct {
 // begin is the first that the shard does for a session; the octets are those that were read ahead.
 func (p *parked) begin(fromClient, fromUpstream []byte) {
 	defer p.caught()
-	p.over, p.moved = false, p.shard.now
+	p.over, p.moved, p.shard.began = false, p.shard.now, time.Now()
 	p.shard.admit(p)
 	p.welcome(&p.client, fromClient)
 	p.welcome(&p.upstream, fromUpstream)
@@ -81,7 +81,7 @@ func (p *parked) event(l *socket, what uint32) {
 // wants says whether a side is to be read: not as long as the other one has not got what came before.
 func (p *parked) wants(l *socket) bool {
 	switch {
-	case l.ended || l.fd < 0 || l.backlog.long():
+	case l.ended || l.late || l.fd < 0 || l.backlog.long():
 		return false
 	case p.machine != nil:
 		return p.machine.wants(l.name())

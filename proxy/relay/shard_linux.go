@@ -60,6 +60,9 @@ type shard struct {
 	gathers  *socket // whose TLS writes into out
 	pipes    []*pipe // free ones
 	lent     int     // how many others there are
+
+	began     time.Time  // the turn of the one who has it
+	leftovers []leftover // whose turn was too short
 }
 
 const (
@@ -171,10 +174,7 @@ func (s *shard) round() bool {
 	if some, shut := s.letters(); some || shut {
 		return some
 	}
-	s.ready, s.failed = 0, nil
-	if err := s.raw.Read(s.wait); errors.Is(err, os.ErrDeadlineExceeded) {
-		s.alarm = unknownAlarm
-	} else if err = errors.Join(err, s.failed); err != nil {
+	if err := s.await(); err != nil {
 		s.fail(err)
 		return false
 	}
@@ -183,8 +183,24 @@ func (s *shard) round() bool {
 		s.event(&s.events[i])
 		s.letters() // a cut does not wait for the others, each of which may be costly
 	}
+	s.takeLeftovers()
 	s.ring()
 	return true
+}
+
+// await waits for events, or only looks for them if there is something to do.
+func (s *shard) await() error {
+	s.ready, s.failed = 0, nil
+	if len(s.leftovers) > 0 {
+		s.wait(0)
+		return s.failed
+	}
+	err := s.raw.Read(s.wait)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		s.alarm = unknownAlarm
+		return nil
+	}
+	return errors.Join(err, s.failed)
 }
 
 // letters does what the mail says, and answers whether there was some.

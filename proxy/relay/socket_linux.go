@@ -24,6 +24,7 @@ type socket struct {
 	ending  bool      // nothing more will be passed to it
 	said    bool      // and it has been told
 	hot     bool      // the last read filled the buffer
+	late    bool      // there is a leftover of it
 }
 
 func (l *socket) name() Side {
