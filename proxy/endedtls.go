@@ -65,10 +65,12 @@ func tlsOf(tlv proxyproto.TLV) (endedTLS, error) {
 	if len(cipher) > maxCipher || strings.ContainsFunc(cipher, notOfCipher) {
 		return endedTLS{}, errWrongTLV
 	}
-	if version != tlsVersion(tls.VersionTLS12) && version != tlsVersion(tls.VersionTLS13) {
-		return endedTLS{}, nil
+	for _, ours := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		if name := tlsVersion(ours); version == name {
+			return endedTLS{version: name, cipher: cipher}, nil // not the header's own text: a session keeps it
+		}
 	}
-	return endedTLS{version: version, cipher: cipher}, nil
+	return endedTLS{}, nil
 }
 
 func notOfCipher(r rune) bool {

@@ -8,10 +8,11 @@ import (
 	"time"
 
 	"latchkey/authcore"
+	"latchkey/proxy/relay"
 )
 
 // event is what is logged of a connection, once, when it has ended. It holds ids and closed words, no names that a client
-// has sent and no secrets. A session keeps its event until then, so what is known only at the end is not in it.
+// has sent and no secrets.
 type event struct {
 	id, listener, protocol string
 	client                 netip.AddrPort
@@ -24,6 +25,41 @@ type event struct {
 	mechanism    string
 	upstreamTime time.Duration
 	established  time.Time // zero: the client never heard OK
+}
+
+// rest is what a session keeps of its event until it ends: what the entry and the relay say too is not in it. There is one
+// for each idle session.
+type rest struct {
+	server                  *Server
+	entry                   *Entry
+	protocol, tls           string
+	mechanism               string
+	signingIn, upstreamTime time.Duration // the first from accept to hand-over
+	id                      [26]byte      // of rand.Text
+}
+
+// rest is taken at the hand-over.
+func (e *event) rest(s *Server) *rest {
+	r := &rest{server: s, entry: e.entry, protocol: e.protocol, tls: e.tls, mechanism: e.mechanism,
+		signingIn: time.Since(e.began), upstreamTime: e.upstreamTime}
+	copy(r.id[:], e.id)
+	return r
+}
+
+// event is the whole of it again, of a session that was relayed from began.
+func (r *rest) event(began time.Time) *event {
+	o := &r.entry.open
+	return &event{
+		id: string(r.id[:]), listener: o.Listener, protocol: r.protocol, client: o.Client, tls: r.tls, reason: authcore.Allowed,
+		began: began.Add(-r.signingIn), entry: r.entry, mechanism: r.mechanism, upstreamTime: r.upstreamTime, established: began,
+	}
+}
+
+// Ended is what the relay calls.
+func (r *rest) Ended(e relay.End) {
+	defer r.server.sessions.Done()
+	r.entry.Leave()
+	r.server.left(r.event(e.Started), e)
 }
 
 // conclusion is how a connection ended.

@@ -22,7 +22,7 @@ import (
 
 // roomLimit is what everything but the relay and its connections may hold of an idle session: registry, event, and what
 // they name. The strings of the records count as if no two sessions shared any.
-const roomLimit = 960
+const roomLimit = 800
 
 func TestSessionMemory(t *testing.T) {
 	const n = 4000
@@ -42,7 +42,7 @@ func heldByRoom(t *testing.T, n int) float64 {
 	server := proxy.NewServer(proxy.Options{Auth: auth, Dialer: scripted{}, Live: live, Relay: r, MaxConnections: 2 * n, MaxPerSource: 2 * n})
 	ln := &scriptedListener{conns: make(chan net.Conn)}
 	served := make(chan error)
-	settings := proxy.Listener{Name: "front", Protocol: &chat{auth: auth, farewell: "bye\r\n"}}
+	settings := proxy.Listener{Name: "front", Protocol: &chat{auth: auth, farewell: bye}}
 	go func() { served <- server.Serve(t.Context(), ln, func() proxy.Listener { return settings }) }()
 	before, idle := heap(), runtime.NumGoroutine()
 	for range n {

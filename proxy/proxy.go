@@ -98,7 +98,9 @@ type Protocol interface {
 // Passage is how a protocol's sessions are relayed: a nil Splitter passes every byte as it comes.
 type Passage struct {
 	Splitter relay.Splitter
-	Farewell string // said by a cut or drain where the relay allows it; empty: nothing
+	// Farewell is what a cut or drain says, where the relay allows it; nil: nothing. The client learns that it is over, and
+	// nothing of why.
+	Farewell func(cause error) []byte
 }
 
 // Login is an allowed attempt whose command the client still waits on.

@@ -157,39 +157,21 @@ func (s *signIn) abandon() {
 	s.v.server.ended(s.login.Decision.Session, authcore.End{Cause: causeWord(s.err)})
 }
 
-// handOver lets the relay carry on. Only the event and the entry live on with the session: what the functions given to
-// the relay use is memory of every idle session.
+// handOver lets the relay carry on. Only the entry and what is left of the event live on with the session.
 func (s *signIn) handOver() {
 	v := s.v
-	server, ev := v.server, v.event
+	server := v.server
 	passage := v.l.Protocol.Relay(s.login, s.welcome)
 	server.sessions.Add(1) // this visit is counted, so Shutdown does not wait for sessions yet
 	server.o.Metrics.Opened(s.entry.open.Door)
-	ev.established = time.Now()
 	relayed := server.o.Relay.Start(v.client, s.leg.Conn, relay.Options{
-		Idle:     v.l.Idle,
-		Splitter: passage.Splitter,
-		Farewell: passage.farewell(),
-		OnEnd: func(e relay.End) {
-			defer server.sessions.Done()
-			ev.entry.Leave()
-			server.left(ev, e)
-		},
+		Idle: v.l.Idle, Splitter: passage.Splitter, Farewell: passage.Farewell, Owner: v.event.rest(server),
 	})
 	v.given = true
 	s.entry.Hand(relayed)
 	if server.isStopping() {
 		relayed.Drain(ErrDrain, server.drainTime())
 	}
-}
-
-// farewell is what a cut may say, whatever its cause: the client learns that it is over, and nothing of why.
-func (p Passage) farewell() func(error) []byte {
-	word := p.Farewell
-	if word == "" {
-		return nil
-	}
-	return func(error) []byte { return []byte(word) }
 }
 
 // left accounts for a session that has ended.

@@ -29,7 +29,7 @@ import (
 // chat is a protocol of a few words: "IN name secret" signs in.
 type chat struct {
 	auth     proxy.Authenticator
-	farewell string
+	farewell func(error) []byte
 	splitter func() relay.Splitter
 	panicAt  string // "dialogue", "login", "reply" or "relay"
 }
@@ -112,6 +112,8 @@ func (p *chat) Relay(*proxy.Login, proxy.Welcome) proxy.Passage {
 	return passage
 }
 
+func bye(error) []byte { return []byte("bye\r\n") }
+
 // echo is an upstream that lets everybody in and says everything back.
 func echo(c net.Conn) {
 	defer c.Close()
@@ -159,7 +161,7 @@ func prepare(t *testing.T, change func(*stage)) *stage {
 		relay: relay.New(relay.Settings{}), registry: prometheus.NewRegistry(), log: &lockedBuffer{},
 	}
 	s.auth.Person("a@new.example", "secret", authcore.Decision{Reason: authcore.Allowed})
-	s.chat = &chat{auth: s.auth, farewell: "bye\r\n"}
+	s.chat = &chat{auth: s.auth, farewell: bye}
 	s.settings = proxy.Listener{Name: "front", Protocol: s.chat}
 	metrics := proxy.NewMetrics(s.registry)
 	s.options = proxy.Options{

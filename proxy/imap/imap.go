@@ -41,5 +41,7 @@ func (p *Door) Refuse(c *wire.Conn, why authcore.Reason, text string) error {
 
 // Relay passes every octet. A cut may say BYE.
 func (p *Door) Relay(*proxy.Login, proxy.Welcome) proxy.Passage {
-	return proxy.Passage{Farewell: "* BYE Session ended by the server\r\n"}
+	return proxy.Passage{Farewell: farewell}
 }
+
+func farewell(error) []byte { return []byte("* BYE Session ended by the server\r\n") }

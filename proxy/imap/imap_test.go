@@ -153,8 +153,8 @@ func TestHandOver(t *testing.T) {
 		t.Errorf("handed over %q, want %q", got, ahead)
 	}
 	_ = conn.Close()
-	if p := door.Relay(login, proxy.Welcome{}); p.Splitter != nil || !strings.HasPrefix(string(p.Farewell), "* BYE ") {
-		t.Errorf("Relay = %v, %q", p.Splitter, p.Farewell)
+	if p := door.Relay(login, proxy.Welcome{}); p.Splitter != nil || !strings.HasPrefix(string(p.Farewell(nil)), "* BYE ") {
+		t.Errorf("Relay = %v, %q", p.Splitter, p.Farewell(nil))
 	}
 }
 

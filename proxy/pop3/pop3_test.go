@@ -173,8 +173,8 @@ func TestHandOver(t *testing.T) {
 		t.Errorf("handed over %q, want %q", got, ahead)
 	}
 	_ = conn.Close()
-	if p := door.Relay(login, proxy.Welcome{}); p.Splitter != nil || p.Farewell != "" {
-		t.Errorf("Relay = %v, %q", p.Splitter, p.Farewell)
+	if p := door.Relay(login, proxy.Welcome{}); p.Splitter != nil || p.Farewell != nil {
+		t.Errorf("Relay = %v, %q", p.Splitter, p.Farewell(nil))
 	}
 }
 

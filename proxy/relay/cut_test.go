@@ -149,7 +149,7 @@ func cutAtAnyTime(t *testing.T, r *relay.Relay) {
 		route := routes[i%len(routes)]
 		client, upstream := transports[route[0]](t, relay.Client), transports[route[1]](t, relay.Upstream)
 		ends := make(chan relay.End, 2)
-		o := relay.Options{Farewell: farewell, OnEnd: func(e relay.End) { ends <- e }}
+		o := relay.Options{Farewell: farewell, Owner: relay.OnEnd(func(e relay.End) { ends <- e })}
 		if i%2 == 1 {
 			o.Splitter = &lines{}
 		}
@@ -241,7 +241,7 @@ func TestRelayWaitsAndCloses(t *testing.T) {
 			client, upstream := duplexPair(), duplexPair()
 			peers = append(peers, client[1], upstream[1])
 			r.Start(wire.New(client[0], wire.Options{}), wire.New(upstream[0], wire.Options{}),
-				relay.Options{OnEnd: func(relay.End) { after(time.Second); ended.Add(1) }})
+				relay.Options{Owner: relay.OnEnd(func(relay.End) { after(time.Second); ended.Add(1) })})
 		}
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errCut)
 		defer cancel()

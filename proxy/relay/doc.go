@@ -6,7 +6,7 @@
 // upstream, so that it never takes a part of a message for the whole.
 //
 // Start takes both connections over, read-ahead included, and returns at once. Nobody above may assume that a goroutine
-// waits here: OnEnd is the only sign of an end, it comes exactly once, and by then both descriptors are closed.
+// waits here: an Owner is told of the end, exactly once, and by then both descriptors are closed.
 //
 // On Linux a session between two descriptors is parked: a shard, one goroutine for many sessions, waits with an epoll of
 // its own and moves all octets through its own buffers. A *tls.Conn stays in use, over a descriptor that never waits:

@@ -60,7 +60,7 @@ func startOn(t *testing.T, engine *relay.Relay, client, upstream link, o relay.O
 	t.Helper()
 	r := &rig{t: t, relay: engine, client: client.peer, upstream: upstream.peer, ends: make(chan relay.End, 2)}
 	t.Cleanup(func() { r.relay.Close(errCut) })
-	o.OnEnd = func(e relay.End) { r.ends <- e }
+	o.Owner = relay.OnEnd(func(e relay.End) { r.ends <- e })
 	r.session = r.relay.Start(client.door, upstream.door, o)
 	return r
 }

@@ -24,7 +24,7 @@ func (r *Relay) park(client, upstream handed, o Options) *Session {
 		return nil
 	}
 	p := &parked{shard: s, over: true} // until it begins
-	p.Session = Session{relay: r, o: o, started: time.Now(), parked: p}
+	p.Session = Session{relay: r, o: o, started: time.Since(r.born), parked: p}
 	p.client.p, p.upstream.p = p, p
 	p.client.tail = lineEnd // a dialogue ends with a whole reply
 	if o.Splitter != nil {
@@ -112,5 +112,5 @@ func (l *socket) stand(c net.Conn) {
 func (p *parked) refuse(cause error) {
 	p.upstream.hangUp()
 	p.client.hangUp()
-	go p.tell(End{Cause: cause, Started: p.started, Ended: time.Now()})
+	go p.tell(End{Cause: cause})
 }

@@ -260,7 +260,7 @@ func (p *parked) end() {
 	p.upstream.close()
 	p.client.close()
 	p.shard.dismiss(p)
-	e := End{Cause: p.cause, FromClient: p.client.came, FromUpstream: p.upstream.came, Started: p.started, Ended: time.Now()}
+	e := End{Cause: p.cause, FromClient: p.client.came, FromUpstream: p.upstream.came}
 	if p.ender != nil {
 		e.Side = p.ender.name()
 	}

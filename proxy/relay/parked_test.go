@@ -23,7 +23,7 @@ func TestFarewellAfterABurst(t *testing.T) {
 		r := &rig{t: t, relay: relay.New(relay.Settings{}), ends: make(chan relay.End, 2)}
 		r.relay.SetLimits(0, time.Minute, time.Minute, time.Second)
 		client, upstream := over(tcpPair(t)), over(tcpPair(t))
-		o := relay.Options{Farewell: farewell, OnEnd: func(e relay.End) { r.ends <- e }}
+		o := relay.Options{Farewell: farewell, Owner: relay.OnEnd(func(e relay.End) { r.ends <- e })}
 		r.client, r.upstream, r.session = client.peer, upstream.peer, r.relay.Start(client.door, upstream.door, o)
 		burst := string(append(bytes.Repeat([]byte("x"), 3<<20), end...))
 		go says(t, r.upstream, burst)

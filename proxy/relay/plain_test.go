@@ -99,7 +99,7 @@ func TestReadAheadComesFirst(t *testing.T) {
 		}
 		ends := make(chan relay.End)
 		r := relay.New(relay.Settings{})
-		r.Start(c, u, relay.Options{OnEnd: func(e relay.End) { ends <- e }})
+		r.Start(c, u, relay.Options{Owner: relay.OnEnd(func(e relay.End) { ends <- e })})
 		hears(t, upstream[1], "a2 SELECT\r\n")
 		hears(t, client[1], "* PREFIX\r\n")
 		says(t, client[1], "a3\r\n")
@@ -301,7 +301,7 @@ func TestStartOfTheUnfit(t *testing.T) {
 				c, u := wire.New(client[0], wire.Options{}), wire.New(upstream[0], wire.Options{})
 				tt.spoil(r, c, u)
 				ends := make(chan relay.End, 2)
-				s := r.Start(c, u, relay.Options{OnEnd: func(e relay.End) { ends <- e }})
+				s := r.Start(c, u, relay.Options{Owner: relay.OnEnd(func(e relay.End) { ends <- e })})
 				s.Cut(errCut)
 				if e := <-ends; !errors.Is(e.Cause, tt.want) && !errors.Is(e.Cause, errCut) {
 					t.Errorf("cause = %v, want %v", e.Cause, tt.want)

@@ -129,7 +129,7 @@ func (r *Relay) Drain(cause error, d time.Duration) {
 	}
 }
 
-// Wait waits until no session is left, and every OnEnd has returned.
+// Wait waits until no session is left, and every Owner has been told.
 func (r *Relay) Wait(ctx context.Context) error {
 	r.mu.Lock()
 	if len(r.live) == 0 {
@@ -173,7 +173,7 @@ func (r *Relay) sessions() []*Session {
 	return all
 }
 
-// enter counts s among the live ones, also when it is refused, for Wait waits for its OnEnd. If it is not, begin is
+// enter counts s among the live ones, also when it is refused, for Wait waits until its Owner was told. If it is not, begin is
 // called, before anybody can find s there.
 func (r *Relay) enter(s *Session, begin func() error) error {
 	r.mu.Lock()

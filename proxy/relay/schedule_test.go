@@ -267,12 +267,12 @@ func runSchedule(t *testing.T, engine *relay.Relay, seed uint64) {
 	client, upstream := p.client.link(t, seed), p.upstream.link(t, seed+1)
 	c := &actor{run: r, part: p.client, other: p.upstream, conn: client.peer, heardEnd: make(chan struct{})}
 	u := &actor{run: r, part: p.upstream, other: p.client, conn: upstream.peer, heardEnd: make(chan struct{})}
-	o := relay.Options{Farewell: func(error) []byte { return []byte(lastWords) }, OnEnd: func(e relay.End) {
+	o := relay.Options{Farewell: func(error) []byte { return []byte(lastWords) }, Owner: relay.OnEnd(func(e relay.End) {
 		if r.calls.Add(1) == 1 {
 			r.end = e
 			close(r.ended)
 		}
-	}}
+	})}
 	if p.split {
 		o.Splitter = &wholeLines{rng: rand.New(rand.NewPCG(seed, 9))}
 	}

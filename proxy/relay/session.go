@@ -16,9 +16,21 @@ type Options struct {
 	// is sure to read it as a line of its own: nothing is on its way, the last octets were CRLF, and nothing moved for
 	// ten seconds. Nil, or an answer of nil: none. A Splitter's own word comes from Part.
 	Farewell func(cause error) []byte
-	// OnEnd is called exactly once, from a goroutine of its own, when both descriptors are closed.
-	OnEnd func(End)
+	// Owner is told of the end. Nil: nobody is.
+	Owner Owner
 }
+
+// Owner is whose session it is.
+type Owner interface {
+	// Ended is called exactly once, from a goroutine of its own, when both descriptors are closed.
+	Ended(e End)
+}
+
+// OnEnd makes a function an Owner.
+type OnEnd func(e End)
+
+// Ended calls f.
+func (f OnEnd) Ended(e End) { f(e) }
 
 // End says how a session ended.
 type End struct {
@@ -68,9 +80,9 @@ const lastWord = 300 * time.Millisecond
 type Session struct {
 	relay    *Relay
 	o        Options
-	started  time.Time
-	*running        // nil: it is parked
-	parked   parker // nil: it is running
+	started  time.Duration // since the birth of the relay
+	*running               // nil: it is parked
+	parked   parker        // nil: it is running
 }
 
 // parker is a session that waits without goroutines.
@@ -100,7 +112,7 @@ type running struct {
 }
 
 func newSession(r *Relay, o Options) *Session {
-	s := &Session{relay: r, o: o, started: time.Now(), running: &running{}}
+	s := &Session{relay: r, o: o, started: time.Since(r.born), running: &running{}}
 	s.client.name, s.upstream.name = Client, Upstream
 	s.client.tail = lineEnd // a dialogue ends with a whole reply
 	return s
@@ -132,7 +144,7 @@ func (s *Session) start(err error) {
 	}
 }
 
-// Cut ends the session now, from anywhere, at any time; the first cause stands. It does not wait: OnEnd tells.
+// Cut ends the session now, from anywhere, at any time; the first cause stands. It does not wait: the owner is told.
 func (s *Session) Cut(cause error) {
 	if cause == nil {
 		cause = ErrCut
@@ -293,10 +305,12 @@ func (s *Session) limit() time.Duration {
 
 // quiet is how long nothing has moved.
 func (s *Session) quiet() time.Duration {
-	return time.Since(s.started) - time.Duration(s.moved.Load())
+	return s.age() - time.Duration(s.moved.Load())
 }
 
-func (s *Session) touch() { s.moved.Store(int64(time.Since(s.started))) }
+func (s *Session) touch() { s.moved.Store(int64(s.age())) }
+
+func (s *Session) age() time.Duration { return time.Since(s.relay.born) - s.started }
 
 // finish is the last thing the last goroutine does.
 func (s *Session) finish() {
@@ -312,16 +326,15 @@ func (s *Session) finish() {
 	}
 	s.upstream.close()
 	s.client.close()
-	e := End{Cause: cause, Side: side, FromClient: s.client.came.Load(), FromUpstream: s.upstream.came.Load(),
-		Started: s.started, Ended: time.Now()}
-	s.tell(e)
+	s.tell(End{Cause: cause, Side: side, FromClient: s.client.came.Load(), FromUpstream: s.upstream.came.Load()})
 }
 
-// tell lets the owner know of the end.
+// tell lets the owner know of the end, which is now.
 func (s *Session) tell(e End) {
+	e.Started, e.Ended = s.relay.born.Add(s.started), time.Now()
 	defer s.relay.forget(s, e)
-	if s.o.OnEnd != nil {
-		s.o.OnEnd(e)
+	if s.o.Owner != nil {
+		s.o.Owner.Ended(e)
 	}
 }
 

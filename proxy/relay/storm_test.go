@@ -35,7 +35,7 @@ func gather(t *testing.T, settings relay.Settings, n int) *crowd {
 		route := routes[i%len(routes)]
 		client, upstream := transports[route[0]](t, relay.Client), transports[route[1]](t, relay.Upstream)
 		c.clients, c.ups = append(c.clients, client.peer), append(c.ups, upstream.peer)
-		o := relay.Options{OnEnd: func(relay.End) { c.ends.Add(1) }}
+		o := relay.Options{Owner: relay.OnEnd(func(relay.End) { c.ends.Add(1) })}
 		c.sessions = append(c.sessions, c.relay.Start(client.door, upstream.door, o))
 	}
 	return c
@@ -118,14 +118,14 @@ func TestCloseWhileTheyRun(t *testing.T) {
 			var refused atomic.Int32
 			busy.Go(func() {
 				for _, l := range late {
-					c.relay.Start(l[0].door, l[1].door, relay.Options{OnEnd: func(e relay.End) {
+					c.relay.Start(l[0].door, l[1].door, relay.Options{Owner: relay.OnEnd(func(e relay.End) {
 						ends.Add(1)
 						if errors.Is(e.Cause, relay.ErrClosed) {
 							refused.Add(1)
 						} else if !errors.Is(e.Cause, errCut) {
 							t.Errorf("cause = %v", e.Cause)
 						}
-					}})
+					})})
 				}
 			})
 			c.relay.Close(errCut)
@@ -330,7 +330,7 @@ func TestCutOfTheRefused(t *testing.T) {
 			var ends [64]atomic.Int32
 			session := func(i int, sp relay.Splitter) func() *relay.Session {
 				client, upstream := over(tcpPair(t)), over(tcpPair(t))
-				o := relay.Options{Splitter: sp, OnEnd: func(relay.End) { ends[i].Add(1) }}
+				o := relay.Options{Splitter: sp, Owner: relay.OnEnd(func(relay.End) { ends[i].Add(1) })}
 				return func() *relay.Session { return engine.Start(client.door, upstream.door, o) }
 			}
 			const there = 8

@@ -34,7 +34,7 @@ func newRelayed(t *testing.T) *relayed {
 	r := &relayed{t: t, client: client, upstream: upstream, end: make(chan relay.End, 1)}
 	engine := relay.New(relay.Settings{})
 	r.session = engine.Start(wire.New(door, wire.Options{}), wire.New(leg, wire.Options{}), relay.Options{
-		Splitter: passage.Splitter, OnEnd: func(e relay.End) { r.end <- e },
+		Splitter: passage.Splitter, Owner: relay.OnEnd(func(e relay.End) { r.end <- e }),
 	})
 	return r
 }
