@@ -3,12 +3,13 @@ package session
 import (
 	"iter"
 	"math"
+	"net/netip"
 	"time"
 
 	"latchkey/authcore/member"
 )
 
-// live is a Door as the registry keeps it: there may be hundreds of thousands, and one is about 300 bytes. All of it is
+// live is a Door as the registry keeps it: there may be hundreds of thousands, and one is 256 bytes and its ID. All of it is
 // guarded by the mu of Doors.
 type live struct {
 	id         ID
@@ -17,7 +18,7 @@ type live struct {
 	credential string
 	name       string
 	at         string // which door
-	from       string
+	from       netip.Addr
 	agent      string
 	share      string
 	seat       string
@@ -50,12 +51,17 @@ func timeOf(i int64) time.Time {
 }
 
 func liveOf(d Door, age time.Duration) *live {
-	return &live{id: d.ID, domain: d.Domain, member: d.Member, credential: d.Credential, name: d.CredentialName, at: d.Door, from: d.From, agent: d.Agent,
+	from, _ := netip.ParseAddr(d.From) // without one it stays none
+	return &live{id: d.ID, domain: d.Domain, member: d.Member, credential: d.Credential, name: d.CredentialName, at: d.Door, from: from, agent: d.Agent,
 		share: d.Share, seat: d.Seat, epochs: d.Epochs, since: instant(d.Since), until: instant(d.Until), lastUsed: age}
 }
 
 func (s *live) door() Door {
-	return Door{ID: s.id, Domain: s.domain, Member: s.member, Credential: s.credential, CredentialName: s.name, Door: s.at, From: s.from, Agent: s.agent,
+	from := ""
+	if s.from.IsValid() {
+		from = s.from.String()
+	}
+	return Door{ID: s.id, Domain: s.domain, Member: s.member, Credential: s.credential, CredentialName: s.name, Door: s.at, From: from, Agent: s.agent,
 		Share: s.share, Seat: s.seat, Epochs: s.epochs, Since: timeOf(s.since), Until: timeOf(s.until)}
 }
 

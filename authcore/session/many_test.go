@@ -16,7 +16,7 @@ func mailSession(i int) Door {
 
 // What one session takes in the registry, its id and address among it, with a member each and all of one member.
 func TestSessionIsSmall(t *testing.T) {
-	const n, most = 20_000, 460
+	const n, most = 20_000, 490 // under the race detector a pool forgets some of what it is given
 	for name, members := range map[string]int{"of many": n, "of one": 1} {
 		r := NewDoors(n, time.Now, nil)
 		before := heap()
