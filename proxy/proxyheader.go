@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pires/go-proxyproto"
@@ -159,14 +160,68 @@ func (c *unheralded) Raw() net.Conn { return c.Conn }
 // HeaderListener is the same for HTTP, where the client speaks first: connections of listed networks must begin with a
 // PROXY header, all others must not. A header is read at the connection's first use, within headerTime.
 func HeaderListener(ln net.Listener, networks func() []netip.Prefix) net.Listener {
-	return &proxyproto.Listener{
+	return &headerListener{proxyproto.Listener{
 		Listener:          ln,
 		ReadHeaderTimeout: headerTime,
 		ConnPolicy: func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
 			if listed(networks(), addrPort(o.Upstream).Addr()) {
 				return proxyproto.REQUIRE, nil
 			}
-			return proxyproto.REJECT, nil
+			return proxyproto.SKIP, nil
 		},
+	}}
+}
+
+type headerListener struct{ proxyproto.Listener }
+
+// Accept has those from networks that are not listed looked at by unheaded, which costs their later reads and deadlines
+// nothing.
+func (l *headerListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if _, headed := c.(*proxyproto.Conn); headed || err != nil {
+		return c, err
+	}
+	return &unheaded{Conn: c}, nil
+}
+
+// unheaded is a connection of HTTP from a network that is not listed. As the client speaks first, as much is awaited as says
+// whether a PROXY header begins.
+type unheaded struct {
+	net.Conn
+	looked bool   // this and what follows are owned by the reader
+	head   []byte // was read by look, and is not handed on yet
+}
+
+func (c *unheaded) Read(p []byte) (int, error) {
+	if !c.looked {
+		if err := c.look(); err != nil {
+			return 0, err
+		}
+	}
+	if len(c.head) > 0 {
+		n := copy(p, c.head)
+		c.head = c.head[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// look reads until what came begins no PROXY header. What it read is kept for the next look when the connection fails, which
+// may be for a deadline.
+func (c *unheaded) look() error {
+	for {
+		switch {
+		case bytes.HasPrefix(c.head, []byte(prefixV1)), bytes.HasPrefix(c.head, signatureV2):
+			return errForgedHeader
+		case !strings.HasPrefix(prefixV1, string(c.head)) && !bytes.HasPrefix(signatureV2, c.head):
+			c.looked = true
+			return nil
+		}
+		next := make([]byte, len(signatureV2)-len(c.head))
+		n, err := c.Conn.Read(next)
+		c.head = append(c.head, next[:n]...)
+		if n == 0 && err != nil {
+			return err
+		}
 	}
 }

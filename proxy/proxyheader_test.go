@@ -181,10 +181,11 @@ func TestHeaderListener(t *testing.T) {
 		from, header string
 		client       string // empty: refused
 	}{
-		"listed":             {balancer, header(t, 2, proxyproto.PROXY, "203.0.113.9:7"), "203.0.113.9:7"},
-		"listed, without":    {balancer, "", ""},
-		"not listed":         {"192.0.2.7:1", "", "192.0.2.7:1"},
-		"not listed, forged": {"192.0.2.7:1", header(t, 1, proxyproto.PROXY, "203.0.113.9:7"), ""},
+		"listed":                                {balancer, header(t, 2, proxyproto.PROXY, "203.0.113.9:7"), "203.0.113.9:7"},
+		"listed, without":                       {balancer, "", ""},
+		"not listed":                            {"192.0.2.7:1", "", "192.0.2.7:1"},
+		"not listed, forged":                    {"192.0.2.7:1", header(t, 1, proxyproto.PROXY, "203.0.113.9:7"), ""},
+		"not listed, forged in the binary form": {"192.0.2.7:1", header(t, 2, proxyproto.PROXY, "203.0.113.9:7"), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -210,6 +211,41 @@ func TestHeaderListener(t *testing.T) {
 					t.Errorf("got %q from %s, %v; want the client %q", p, c.RemoteAddr(), err, tt.client)
 				}
 			})
+		})
+	}
+}
+
+// A client of HTTP that is not listed is heard whole, however it is cut, unless what it says adds up to a PROXY header.
+func TestHeaderCutIntoOctets(t *testing.T) {
+	for said, heard := range map[string]string{
+		"PROXIED /a HTTP/1.1": "PROXIED /a HTTP/1.1",
+		"\r\n\r\nGET":         "\r\n\r\nGET",
+		"PROXY TCP4 1.2.3.4":  "",
+		header(t, 2, proxyproto.PROXY, "203.0.113.9:7"): "",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			pipes := proxytest.NewListener(doorAddr)
+			ln := proxy.HeaderListener(pipes, func() []netip.Prefix { return nil })
+			defer ln.Close()
+			go func() {
+				c, err := pipes.Dial("192.0.2.7:1")
+				if err != nil {
+					return
+				}
+				defer c.Close()
+				for i := range len(said) {
+					_, _ = io.WriteString(c, said[i:i+1])
+				}
+			}()
+			c, err := ln.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			got, err := io.ReadAll(c)
+			if string(got) != heard || (err != nil) != (heard == "") {
+				t.Errorf("of %q: got %q, %v; want %q", said, got, err, heard)
+			}
 		})
 	}
 }
