@@ -42,8 +42,6 @@ type sender struct {
 	ending atomic.Bool   // the body has been read to its end
 	done   chan struct{} // closed when nothing touches the body any more
 	err    error         // set before done is closed; nil: all was sent
-
-	renewed time.Time // when the deadline for writes was set
 }
 
 func (x *exchange) newSender(c *conn) *sender {
@@ -175,10 +173,7 @@ func appendEnd(b []byte, trailer http.Header) ([]byte, error) {
 }
 
 func (s *sender) write(p []byte) error {
-	if now := time.Now(); now.Sub(s.renewed) > renewAfter {
-		s.renewed = now
-		_ = s.c.SetWriteDeadline(now.Add(s.x.t.o.Stall)) // only fails where it is closed
-	}
+	s.c.renewWrites(s.x.t.o.Stall)
 	_, err := s.c.Write(p)
 	return err
 }

@@ -231,7 +231,7 @@ func (x *exchange) try(c *conn) (*http.Response, error) {
 
 func (x *exchange) converse() (*http.Response, error) {
 	x.rearm()
-	_ = x.c.SetWriteDeadline(time.Now().Add(x.t.o.Stall)) // only fails where it is closed
+	x.c.renewWrites(x.t.o.Stall)
 	var err error
 	if x.wrote, err = x.c.Write(x.out); err != nil {
 		return nil, err
@@ -369,8 +369,7 @@ func (x *exchange) received(res *http.Response) *http.Response {
 		return res
 	}
 	x.c.left = unbounded
-	x.c.stall = x.t.o.Stall
-	x.c.renew()
+	x.c.stall = x.t.o.Stall // a read sets the deadline: a short answer is here already
 	res.Body = b
 	return res
 }

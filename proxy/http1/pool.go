@@ -119,6 +119,7 @@ type conn struct {
 	heard    bool          // something of an answer has come
 	stall    time.Duration // longest read; zero: the deadline is somebody else's
 	deadline time.Time     // for reads, where stall is not zero
+	writeBy  time.Time     // the deadline for writes; owned by who writes
 }
 
 func newConn(c net.Conn) *conn {
@@ -176,14 +177,25 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// renewAfter is how old a deadline may grow before it is set anew: not at each read of a busy stream.
-const renewAfter = 5 * time.Second
-
 func (c *conn) renew() {
-	if now := time.Now(); c.deadline.Sub(now) < c.stall-renewAfter {
+	if now := time.Now(); worn(c.deadline, now, c.stall) {
 		c.deadline = now.Add(c.stall)
 		_ = c.SetReadDeadline(c.deadline) // only fails where it is closed
 	}
+}
+
+// renewWrites lets the next write take as long as stall.
+func (c *conn) renewWrites(stall time.Duration) {
+	if now := time.Now(); worn(c.writeBy, now, stall) {
+		c.writeBy = now.Add(stall)
+		_ = c.SetWriteDeadline(c.writeBy) // only fails where it is closed
+	}
+}
+
+// worn says whether a deadline that was stall away is to be set anew: not at each read and write of a busy connection, but
+// before a twelfth of it is gone.
+func worn(deadline, now time.Time, stall time.Duration) bool {
+	return deadline.Sub(now) < stall-stall/12
 }
 
 // close ends the connection at once: close_notify could block.
