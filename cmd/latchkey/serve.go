@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -189,7 +190,7 @@ func (h *house) serve(ctx context.Context, name string, ln net.Listener) error {
 	headed := proxy.HeaderListener(ln, func() []netip.Prefix { return h.listener(name).ProxyFrom })
 	switch l.Protocol {
 	case configs.DAV:
-		return h.door.Serve(ctx, h.server.Limit(name, headed), h.certs.Config("h2", "http/1.1"), func() dav.Settings { return h.davSettings(h.listener(name)) })
+		return h.door.Serve(ctx, h.server.Limit(name, headed), h.certs.Config("h2", "http/1.1"), h.davSettings(name))
 	case configs.API:
 		return h.serveHTTP(ctx, h.server.Limit(name, headed), h.web, h.certs.Config("h2", "http/1.1"))
 	}
@@ -253,7 +254,24 @@ func (h *house) offer(name, protocol string) []string {
 	return s.pool.Offer(protocol, names)
 }
 
-func (h *house) davSettings(l configs.Listener) dav.Settings {
+// davSettings are asked for with each request, and made once for a configuration.
+func (h *house) davSettings(listener string) func() dav.Settings {
+	type settled struct {
+		of *settings
+		s  dav.Settings
+	}
+	var last atomic.Pointer[settled]
+	return func() dav.Settings {
+		now, made := h.snapshot(), last.Load()
+		if made == nil || made.of != now {
+			made = &settled{now, h.davSettingsOf(h.listener(listener))}
+			last.Store(made)
+		}
+		return made.s
+	}
+}
+
+func (h *house) davSettingsOf(l configs.Listener) dav.Settings {
 	s := dav.Settings{Listener: l.Name, Doors: map[string][]string{"": l.Doors}, ContextPath: l.ContextPath, DefaultDomain: l.DefaultDomain}
 	if len(l.PagesFor) > 0 {
 		s.Elsewhere = func(host string) http.Handler {
