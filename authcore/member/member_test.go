@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/idna"
+	"golang.org/x/text/secure/precis"
+
 	"latchkey/policy"
 )
 
@@ -55,6 +58,24 @@ func FuzzParseName(f *testing.F) {
 		again, err := ParseName(n.String(), "")
 		if err != nil || again != n {
 			t.Fatalf("%q: canonical %q parses to %q, %v", s, n, again, err)
+		}
+	})
+}
+
+// What is taken for prepared is what preparing makes of it.
+func FuzzPlainNamesArePrepared(f *testing.F) {
+	for _, s := range []string{"ann", "a.b-c9", "9", "1.2.3.4", "xn--a", "a-.b", "-a", "a-", "a..b", "A", "ann@b", "\u00e4", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if !plain(s) {
+			return
+		}
+		if got, err := precis.UsernameCaseMapped.String(s); got != s || err != nil {
+			t.Errorf("local part %q: is prepared to %q, %v", s, got, err)
+		}
+		if got, err := idna.Lookup.ToASCII(s); len(s) <= 63 && (got != s || err != nil) {
+			t.Errorf("domain %q: is looked up as %q, %v", s, got, err)
 		}
 	})
 }

@@ -34,7 +34,7 @@ func ParseName(s, defaultDomain string) (Name, error) {
 	if at >= 0 {
 		local, domain = s[:at], s[at+1:]
 	}
-	l, err := precis.UsernameCaseMapped.String(local)
+	l, err := prepared(local)
 	if err != nil || l == "" || len(l) > 64 || strings.ContainsAny(l, "@\"(),:;<>[]\\/") || strings.HasPrefix(l, ".") ||
 		strings.HasSuffix(l, ".") || strings.Contains(l, "..") {
 		return Name{}, ErrName
@@ -46,8 +46,36 @@ func ParseName(s, defaultDomain string) (Name, error) {
 	return Name{Local: l, Domain: d}, nil
 }
 
+// prepared is a local part as RFC 8265 section 3.3 prepares a name. Most are so already.
+func prepared(local string) (string, error) {
+	if plain(local) {
+		return local, nil
+	}
+	return precis.UsernameCaseMapped.String(local)
+}
+
+// plain says of a text of lower-case letters, digits and single "." and "-" between them that no preparation changes it.
+// Two hyphens are none of it: they may begin an A-label.
+func plain(s string) bool {
+	between := true // what comes next must be a letter or a digit
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z' || '0' <= c && c <= '9':
+			between = false
+		case (c == '.' || c == '-') && !between:
+			between = true
+		default:
+			return false
+		}
+	}
+	return !between
+}
+
 // ParseDomain makes the canonical name of a mail domain.
 func ParseDomain(s string) (string, error) {
+	if plain(s) && len(s) <= 63 { // so long may a label be: RFC 1035 section 2.3.4
+		return s, nil
+	}
 	d, err := idna.Lookup.ToASCII(s)
 	if again, e := idna.Lookup.ToASCII(d); e != nil || again != d {
 		return "", ErrName // bytes that are no UTF-8 come out as A-labels that no one could look up
