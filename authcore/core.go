@@ -100,7 +100,6 @@ type Core struct {
 	lastUse    *lastUse
 	newClients *newClients
 	rekeys     rekeys
-	shareKey   string // random for this process: what DAV requests share is told to nobody
 	madeRooms  chan session.Door
 	fleet      *fleet            // nil: no other process shares the records
 	soon       store.SoonRemover // nil: seats are waited for until they are given back
@@ -138,7 +137,7 @@ func New(o Options) *Core {
 	if o.StoreTime > 0 {
 		o.Records, o.Ephemeral, o.Bus = rationed{o.Records}, rationedEphemeral{o.Ephemeral}, rationedBus{o.Bus}
 	}
-	c := &Core{o: o, log: o.Log, now: o.Now, records: newCache(o), shareKey: rand.Text()}
+	c := &Core{o: o, log: o.Log, now: o.Now, records: newCache(o)}
 	c.dir = &member.Directory{Cache: c.records, Keys: o.Keys}
 	c.claims = &member.Claims{Records: o.Records, Now: o.Now, Names: c.names}
 	c.hasher = password.NewHasher(o.Hash, o.HashSlots)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"latchkey/authcore/audit"
@@ -39,10 +40,15 @@ func (c *Core) open(ctx context.Context, t *trial, g grant) (Decision, error) {
 	if err != nil {
 		return Decision{}, err
 	}
-	door := c.doorSession(t, d)
-	if standing, ok := c.doors.Shared(door.Share); ok && standing.Epochs != d.Epochs {
+	share := shareOf(t, d)
+	if standing, ok := c.doors.Shared(share); ok {
+		if standing.Epochs == d.Epochs {
+			return c.join(ctx, t, d, standing)
+		}
 		c.endHere(ctx, standing.ID)
 	}
+	d.Session = session.NewID()
+	door := c.doorSession(t, d, share)
 	opened, err := c.doors.Open(door)
 	if errors.Is(err, session.ErrTooMany) {
 		return Decision{Reason: TooManyConnections, RetryAfter: retryBroken}, nil
@@ -50,13 +56,11 @@ func (c *Core) open(ctx context.Context, t *trial, g grant) (Decision, error) {
 	if err != nil {
 		return Decision{}, broken("open session", err)
 	}
-	d.Session = opened.ID
-	if opened.ID != door.ID { // another request of the same DAV session came first, and audits it
-		err = c.opened(ctx, opened.ID)
-		if err == nil {
-			c.sitAgain(ctx, opened.ID)
-		}
-	} else if err = c.begins(ctx, t, d, opened); err != nil {
+	if opened.ID != door.ID {
+		return c.join(ctx, t, d, session.Shared{ID: opened.ID})
+	}
+	err = c.begins(ctx, t, d, opened)
+	if err != nil {
 		c.endHere(ctx, d.Session)
 	}
 	if errors.Is(err, session.ErrTooMany) {
@@ -71,6 +75,19 @@ func (c *Core) open(ctx context.Context, t *trial, g grant) (Decision, error) {
 	if !t.soon {
 		c.markUse(t, d)
 	}
+	return d, nil
+}
+
+// join is for a request of a DAV session that another opened, and audits.
+func (c *Core) join(ctx context.Context, t *trial, d Decision, standing session.Shared) (Decision, error) {
+	if !standing.Confirmed {
+		if err := c.opened(ctx, standing.ID); err != nil {
+			return Decision{}, broken("record sign-in", err)
+		}
+	}
+	d.Session = standing.ID
+	c.sitAgain(ctx, d.Session)
+	c.markUse(t, d)
 	return d, nil
 }
 
@@ -127,21 +144,27 @@ func (c *Core) decision(t *trial, g grant) (Decision, error) {
 		up.Password = g.account
 	}
 	return Decision{
-		Reason: Allowed, Domain: dom.ID, Member: m.ID, Credential: g.credential, CredentialName: g.name, Session: session.NewID(),
+		Reason: Allowed, Domain: dom.ID, Member: m.ID, Credential: g.credential, CredentialName: g.name,
 		Addresses: m.Addresses, Until: g.until, Upstream: up,
 		Epochs: member.Epochs{Domain: dom.Epoch, Door: dom.DoorEpoch(t.doors...), Member: m.AtDoors(), Credential: g.credentialEpoch},
 	}, nil
 }
 
-// doorSession is the session as the registry keeps it. DAV requests of one member, credential, source and program are one
-// session; every other connection is its own.
-func (c *Core) doorSession(t *trial, d Decision) session.Door {
+// shareOf is what makes DAV requests one session: member, credential, source, doors and program. Every other connection is
+// its own. Only the program's name is made up by a client, and it stands last.
+func shareOf(t *trial, d Decision) string {
+	if t.a.Door != policy.CalDAV && t.a.Door != policy.CardDAV {
+		return ""
+	}
+	return strings.Join([]string{string(d.Member), d.Credential, t.source, strings.Join(t.doors, ","), t.a.Conn.Agent}, "\x00")
+}
+
+// doorSession is the session as the registry keeps it.
+func (c *Core) doorSession(t *trial, d Decision, share string) session.Door {
 	s := session.Door{
 		ID: d.Session, Domain: d.Domain, Member: d.Member, Credential: d.Credential, CredentialName: d.CredentialName, Door: t.a.Door,
 		From: t.from, Agent: t.a.Conn.Agent, Since: c.now().UTC(), Until: d.Until, Epochs: d.Epochs,
-	}
-	if t.a.Door == policy.CalDAV || t.a.Door == policy.CardDAV {
-		s.Share = c.print("share", c.shareKey, string(d.Member), d.Credential, t.source, t.a.Conn.Agent, fmt.Sprint(t.doors))
+		Share: share,
 	}
 	if c.told() {
 		s.Seat = session.SeatOf(c.fleet.process, s)

@@ -62,16 +62,23 @@ func NewDoors(limit int, now func() time.Time, madeRoom func(Door)) *Doors {
 	return &Doors{limit: limit, now: now, born: now(), sessions: map[ID]*live{}, of: map[place]queue{}, shared: map[string]*live{}, onRoom: madeRoom}
 }
 
+// Shared is a standing session that requests belong to.
+type Shared struct {
+	ID        ID
+	Epochs    member.Epochs // under which it was opened
+	Confirmed bool          // nobody needs to wait for it
+}
+
 // Shared answers the standing session that requests with this Share belong to, and keeps it from idling.
-func (r *Doors) Shared(share string) (Door, bool) {
+func (r *Doors) Shared(share string) (Shared, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	d := r.shared[share]
-	if share == "" || d == nil || r.idle(d) {
-		return Door{}, false
+	s := r.shared[share]
+	if share == "" || s == nil || r.idle(s) {
+		return Shared{}, false
 	}
-	d.lastUsed = r.age()
-	return d.door(), true
+	s.lastUsed = r.age()
+	return Shared{ID: s.id, Epochs: s.epochs, Confirmed: s.pending == nil}, true
 }
 
 func (r *Doors) idle(d *live) bool { return d.share != "" && r.age()-d.lastUsed >= Idle }
