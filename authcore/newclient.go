@@ -29,7 +29,7 @@ type knownClient struct {
 
 const (
 	maxKnownClients = 200 // of a member; the one that was not seen for longest is forgotten
-	maxToldClients  = 5   // messages to a member a day
+	maxToldClients  = 5   // messages to a member a day, and so in one batch
 	clientSeenEvery = 7 * 24 * time.Hour
 	keepClients     = 180 * 24 * time.Hour // after the last sign-in that changed the list
 	maxNewClients   = 10_000               // that wait to be looked at; the rest waits for its next sign-in

@@ -60,6 +60,31 @@ func TestNewClientIsTold(t *testing.T) {
 	})
 }
 
+// Those that come at the same time are written in one batch, with every way to tell of them, and no more are told than of
+// others.
+func TestNewClientsAtOnce(t *testing.T) {
+	inBubble(t, everyWayOut, func(t *testing.T, s *stage) {
+		name, app := s.address("opted-in"), s.app("opted-in")
+		most := s.largest()
+		for i := range 7 {
+			if d := s.from(t, fmt.Sprintf("10.0.%d.1", i), "imap", name, app); !d.Allowed() {
+				t.Fatal(d.Reason)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		if n := s.inbox(t, name, notify.NewClient); n != 5 {
+			t.Errorf("%d messages", n)
+		}
+		recs := s.all(t, sample.Old, "clients/")
+		if len(recs) != 1 || strings.Count(string(recs[0].Value), `"print"`) != 7 {
+			t.Errorf("records: %v", recs)
+		}
+		if steps := most(); steps < 5*6 { // each is told in the inbox, by e-mail and to the webhooks
+			t.Errorf("the largest batch has %d steps: they were not written together", steps)
+		}
+	})
+}
+
 // A process that starts anew asks the records, and tells nothing twice; the list of clients is bounded.
 func TestKnownClientsAreDurableAndBounded(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *stage) {
