@@ -42,7 +42,9 @@ type exchange struct {
 	c       *conn
 	stop    func() bool // ends the watch over ctx; false: it has closed c
 	wrote   int         // octets of out, on c
-	body    *sender     // nil: nothing but out is sent
+	// The answer has a length beside a transfer coding, or may: its head came in pieces, in which nobody looks for one.
+	toldTwice bool
+	body      *sender // nil: nothing but out is sent
 
 	mu      sync.Mutex
 	sentAt  time.Time // when the last of the request was sent; guarded by mu
@@ -301,6 +303,8 @@ func (x *exchange) answer() (*http.Response, error) {
 		if err := x.listen(); err != nil {
 			return nil, err
 		}
+		head, _ := x.c.r.Peek(x.c.r.Buffered()) // they are there
+		left := x.c.left
 		res, err := http.ReadResponse(x.c.r, x.r)
 		switch {
 		case err != nil:
@@ -319,9 +323,15 @@ func (x *exchange) answer() (*http.Response, error) {
 			}
 		default:
 			x.hush()
+			x.toldTwice = len(res.TransferEncoding) > 0 && (x.c.left != left || namesLength(head[:len(head)-x.c.r.Buffered()]))
 			return res, nil
 		}
 	}
+}
+
+// namesLength says whether a head has a Content-Length: beside a transfer coding, package http takes it out.
+func namesLength(head []byte) bool {
+	return bytes.Contains(bytes.ToLower(head), []byte("\ncontent-length:"))
 }
 
 // listen waits for the beginning of a head.
@@ -362,8 +372,11 @@ func (x *exchange) received(res *http.Response) *http.Response {
 	x.mu.Lock()
 	x.headed = true
 	x.mu.Unlock()
-	// HTTP/1.0 knows no transfer coding, so who tells one may mean another end than we read: RFC 9112 section 6.1
-	b := &answerBody{body: res.Body, x: x, last: res.Close || x.r.Close || !res.ProtoAtLeast(1, 1) || x.mayFollow(res)}
+	dropTrailers(res.Trailer)
+	// HTTP/1.0 knows no transfer coding, so who tells one may mean another end than we read, as may who tells a length
+	// beside it: RFC 9112 sections 6.1 and 6.3
+	last := res.Close || x.r.Close || !res.ProtoAtLeast(1, 1) || x.toldTwice || x.mayFollow(res)
+	b := &answerBody{body: res.Body, res: res, x: x, last: last}
 	if res.Body == http.NoBody {
 		b.end(true)
 		return res
@@ -387,6 +400,7 @@ func (x *exchange) mayFollow(res *http.Response) bool {
 // answerBody ends the exchange with itself. One goroutine reads and closes it.
 type answerBody struct {
 	body io.Reader
+	res  *http.Response // its trailers come with the end
 	x    *exchange
 	last bool // the connection takes no other request
 	err  error
@@ -399,6 +413,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
 	if err != nil {
 		b.err = err
+		dropTrailers(b.res.Trailer)
 		b.end(errors.Is(err, io.EOF))
 	}
 	return n, err

@@ -129,7 +129,20 @@ func appendFields(b []byte, h http.Header) ([]byte, error) {
 	return b, nil
 }
 
-// passes says whether a trailer of that name may be sent: RFC 9110 section 6.5.1.
+// passes says whether a trailer of that name may be sent on: RFC 9110 section 6.5.1.
 func passes(name string) bool {
+	switch http.CanonicalHeaderKey(name) {
+	case "Age", "Cookie", "Date", "Expires", "Location", "Retry-After", "Set-Cookie", "Vary":
+		return false
+	}
 	return !own(name) && httpguts.ValidHeaderFieldName(name) && httpguts.ValidTrailerHeader(name)
+}
+
+// dropTrailers leaves those that may be sent on.
+func dropTrailers(h http.Header) {
+	for name := range h {
+		if !passes(name) {
+			delete(h, name)
+		}
+	}
 }

@@ -10,7 +10,8 @@
 //   - a method, target, host or field that holds what would begin another line or another request. Length, transfer coding
 //     and connection are told here alone, whatever the fields say;
 //   - a connection on which anything came unasked, or was left of an answer, or whose request has not left whole: it is
-//     closed. So is one whose answer was not read to its end, or may yet be followed by a body that it must not have;
+//     closed. So is one whose answer was not read to its end, tells its end twice, or may yet be followed by a body that it
+//     must not have;
 //   - a request is sent once more only if its connection had been kept and was closed before a word of an answer, and if
 //     nothing of it was sent or its method is safe (RFC 9110 section 9.2.2). The second time it gets a new connection.
 package http1

@@ -183,7 +183,7 @@ var answers = []struct {
 	{"length", "GET", ok, "200 ok", true},
 	{"chunks", "GET", "HTTP/1.1 207 M\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n3;x=y\r\ncde\r\n0\r\n\r\n", "207 abcde", true},
 	{"chunks and trailers", "GET", "HTTP/1.1 200 K\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nX-Sum: 1\r\n\r\n", "200 ab", true},
-	{"chunks beat length", "GET", "HTTP/1.1 200 K\r\nTransfer-Encoding: chunked\r\nContent-Length: 50\r\n\r\n2\r\nab\r\n0\r\n\r\n", "200 ab", true},
+	{"chunks beat length", "GET", "HTTP/1.1 200 K\r\nTransfer-Encoding: chunked\r\nContent-Length: 50\r\n\r\n2\r\nab\r\n0\r\n\r\n", "200 ab", false},
 	{"nothing", "GET", "HTTP/1.1 200 K\r\nContent-Length: 0\r\n\r\n", "200 ", true},
 	{"HEAD", "HEAD", "HTTP/1.1 200 K\r\nContent-Length: 50\r\n\r\n", "200 ", false},
 	{"HEAD with chunks", "HEAD", "HTTP/1.1 200 K\r\nTransfer-Encoding: chunked\r\n\r\n", "200 ", false},
@@ -282,6 +282,65 @@ func TestTrailersAndInformation(t *testing.T) {
 	_, _ = io.Copy(io.Discard, res.Body)
 	if !reflect.DeepEqual(res.Trailer, http.Header{"X-Sum": {"1"}, "X-More": {"2"}}) || !reflect.DeepEqual(told, []string{"103 map[Link:[</a>]]"}) {
 		t.Errorf("trailers %v, told %q", res.Trailer, told)
+	}
+}
+
+// Trailers do not frame, authenticate or redirect, announced or not: RFC 9110 section 6.5.1.
+func TestTrailersThatMustNotBe(t *testing.T) {
+	s := serve(t, func(_ int, p *peer) {
+		p.request()
+		p.say("HTTP/1.1 200 OK\r\nTrailer: X-Sum, Authorization\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Sum: 1\r\nAuthorization: x\r\n" +
+			"Content-Length: 5\r\nTransfer-Encoding: chunked\r\nHost: x\r\nConnection: close\r\nSet-Cookie: a=b\r\nLocation: /\r\n\r\n")
+		p.gone()
+	})
+	res, err := s.way().RoundTrip(request(t, "GET", "/", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(res.Trailer, http.Header{"X-Sum": nil}) {
+		t.Errorf("announced %v", res.Trailer)
+	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	if !reflect.DeepEqual(res.Trailer, http.Header{"X-Sum": {"1"}}) {
+		t.Errorf("trailers %v", res.Trailer)
+	}
+}
+
+// An answer that tells its end twice is read by its chunks, without the length, and is the last of its connection. One whose
+// head comes in pieces may have done so.
+func TestToldTwice(t *testing.T) {
+	for _, heads := range [][]string{
+		{"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"},
+		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\ncontent-LENGTH: 2\r\n\r\n"},
+		{"HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"},
+		{"HTTP/1.1 200 OK\r\nContent-Len", "gth: 2\r\nTransfer-Encoding: chunked\r\n\r\n"},
+	} {
+		s := serve(t, func(_ int, p *peer) {
+			if r, _ := p.request(); r == nil {
+				return
+			}
+			for i, h := range heads {
+				if i > 0 {
+					time.Sleep(20 * time.Millisecond) // lets them come in pieces
+				}
+				p.say(h)
+			}
+			p.say("2\r\nok\r\n0\r\n\r\n")
+			if r, _ := p.request(); r != nil {
+				t.Errorf("%q: another request comes over the connection", heads)
+			}
+		})
+		w := s.way()
+		for range 2 {
+			res, err := w.RoundTrip(request(t, "GET", "/", nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(res.Body)
+			if told := res.Header["Content-Length"]; string(body) != "ok" || err != nil || told != nil {
+				t.Errorf("%q, %v; the length is told as %q", body, err, told)
+			}
+		}
 	}
 }
 
