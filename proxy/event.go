@@ -57,6 +57,7 @@ func (r *rest) event(began time.Time) *event {
 
 // Ended is what the relay calls.
 func (r *rest) Ended(e relay.End) {
+	deepen(0) // in a goroutine of its own
 	defer r.server.sessions.Done()
 	r.entry.Leave()
 	r.server.left(r.event(e.Started), e)
