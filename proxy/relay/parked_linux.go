@@ -166,9 +166,14 @@ func (p *parked) ended(l *socket) {
 
 // endBoth ends a session of which both sides have ended, and know it of each other.
 func (p *parked) endBoth() {
-	if p.client.ended && p.upstream.ended && p.client.said && p.upstream.said {
+	if p.allSaid() {
 		p.end()
 	}
+}
+
+// allSaid says that without a machine there is nothing more to come and to tell.
+func (p *parked) allSaid() bool {
+	return p.machine == nil && p.client.ended && p.upstream.ended && p.client.said && p.upstream.said
 }
 
 // finished says that nothing more is taken of a side: it is over, or the side has been left.

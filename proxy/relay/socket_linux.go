@@ -127,6 +127,9 @@ func (l *socket) endWrite() {
 	l.ending = true
 	if l.backlog == nil && !l.said && l.fd >= 0 {
 		l.said = true
+		if l.p.allSaid() { // and close says it
+			return
+		}
 		_ = unix.Shutdown(int(l.fd), unix.SHUT_WR) // if it fails, the peer is gone, which may then be read as an end in order
 	}
 }
