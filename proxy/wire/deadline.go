@@ -57,12 +57,13 @@ func (c *Conn) armRead(timeout time.Duration) error {
 	return c.raw.SetReadDeadline(t)
 }
 
-// armWrite is the same for the next write.
+// armWrite is the same for the next write. One that has seven eighths of its time by the deadline of the one before keeps that.
 func (c *Conn) armWrite(timeout time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t, err := c.due(timeout)
-	if err != nil || t.IsZero() || t.Equal(c.armed.write) {
+	have := c.armed.write
+	if err != nil || t.IsZero() || t.Equal(have) || !have.After(t) && time.Until(have) > timeout-timeout/8 {
 		return err
 	}
 	c.armed.write = t
