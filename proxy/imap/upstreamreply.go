@@ -128,7 +128,7 @@ const maxCode = 40
 
 // tell takes a list of capabilities in place of the old one. What is no atom could not be repeated to a client.
 func (u *upstream) tell(list string) {
-	u.caps = []string{}
+	u.caps = make([]string, 0, strings.Count(list, " ")+1)
 	for name := range strings.SplitSeq(list, " ") {
 		if isAtom(name) {
 			u.caps = append(u.caps, name)
