@@ -108,7 +108,11 @@ func choose(all []*address, member string, now time.Time) []*address {
 	var l []candidate
 	for _, a := range all {
 		if r := a.rank(member, now); r != unranked {
-			l = append(l, candidate{a, r, a.weight("member", member)})
+			c := candidate{address: a, rank: r}
+			if len(all) > 1 {
+				c.weight = a.weight("member", member)
+			}
+			l = append(l, c)
 		}
 	}
 	slices.SortFunc(l, func(a, b candidate) int {
