@@ -2,8 +2,10 @@ package http1
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -54,13 +56,23 @@ func (x *exchange) newSender(c *conn) *sender {
 
 func (s *sender) run() {
 	defer close(s.done)
-	s.err = s.send()
-	_ = s.x.r.Body.Close() // has been read
+	s.err = s.caught()
 	if own := (*bodyError)(nil); errors.As(s.err, &own) || timeout(s.err) {
 		s.x.broke(s.err)
 		return
 	}
 	s.x.sent() // or nothing more is: if the server has hung up, its answer may be on the way
+}
+
+// caught sends. A panic of whoever gives the body fails this request: nobody else could recover on this goroutine.
+func (s *sender) caught() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &bodyError{fmt.Errorf("panic: %v\n%s", v, debug.Stack())}
+		}
+	}()
+	defer s.x.r.Body.Close() // has been read
+	return s.send()
 }
 
 func (s *sender) send() error {

@@ -1079,3 +1079,24 @@ func FuzzAnswer(f *testing.F) {
 		<-done
 	})
 }
+
+type panics struct{}
+
+func (panics) Read([]byte) (int, error) { panic("of the body") }
+
+// A body that panics fails its request, and nothing else.
+func TestBodyThatPanics(t *testing.T) {
+	s := serve(t, func(_ int, p *peer) {
+		if r, _ := p.request(); r != nil {
+			p.say(ok)
+		}
+		p.gone()
+	})
+	w := s.way()
+	long := io.MultiReader(strings.NewReader(strings.Repeat("x", 100_000)), panics{})
+	if got, err := ask(t, w, request(t, "PUT", "/", long)); err == nil || !strings.Contains(err.Error(), "panic: of the body") {
+		t.Errorf("answer %q, %v", got, err)
+	}
+	want(t, w, request(t, "GET", "/", nil), "200 ok")
+	settled(t, w)
+}
