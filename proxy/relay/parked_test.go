@@ -62,6 +62,28 @@ func TestNoDescriptorForParking(t *testing.T) {
 	})
 }
 
+// A shard that cannot wait any more ends the sessions that it carries, and gets no other.
+func TestBrokenShardCarriesNobody(t *testing.T) {
+	engine := relay.New(relay.Settings{})
+	defer engine.Close(errCut)
+	another := func() *rig { return startOn(t, engine, over(tcpPair(t)), over(tcpPair(t)), relay.Options{}) }
+	r := another()
+	upstreamSays(t, r, "* OK\r\n")
+	engine.BreakShard()
+	if e := <-r.ends; e.Cause == nil || !strings.Contains(e.Cause.Error(), "wait for octets") {
+		t.Errorf("got %v, want that the wait failed", e.Cause)
+	}
+	for range 2 * runtime.GOMAXPROCS(0) {
+		r := another()
+		upstreamSays(t, r, "* OK\r\n")
+		r.client.Close()
+		r.upstream.Close()
+		if e := <-r.ends; e.Cause != nil {
+			t.Errorf("another: %v", e.Cause)
+		}
+	}
+}
+
 // A client that reads nothing for a while holds its upstream up, and loses nothing, whatever is on its way for it: in a
 // pipe, as records, or as they came.
 func TestSlowClientGetsAll(t *testing.T) {

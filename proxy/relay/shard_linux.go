@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -96,6 +97,13 @@ func (h *shards) start(r *Relay) bool {
 		go s.run()
 	}
 	return len(h.all) > 0
+}
+
+// withdraw has a shard that cannot wait for octets any more carry no further session.
+func (r *Relay) withdraw(s *shard) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.shards.all = slices.DeleteFunc(slices.Clone(r.shards.all), func(one *shard) bool { return one == s })
 }
 
 // stopShards ends the shards of a closed relay that has no session left.
@@ -242,6 +250,7 @@ func (s *shard) wait(uintptr) bool {
 
 // fail ends every session: the shard cannot go on.
 func (s *shard) fail(err error) {
+	s.relay.withdraw(s)
 	s.mu.Lock()
 	s.shut = true
 	late := s.mail // who has not begun ends, too
