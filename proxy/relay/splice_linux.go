@@ -130,6 +130,9 @@ func (l *socket) sendPipe(p *pipe) (sent int, err error) {
 			return sent, err
 		}
 		l.keep(in[took:n])
+		if took < n { // nothing may overtake what is kept
+			break
+		}
 	}
 	return sent, nil
 }
