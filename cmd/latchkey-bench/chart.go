@@ -31,7 +31,7 @@ func charts() []chart {
 const (
 	chartWidth = 720
 	labelWidth = 190
-	barsWidth  = 370
+	barsWidth  = 350
 	barHeight  = 18
 	barStep    = 24
 	headHeight = 30
