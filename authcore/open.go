@@ -57,7 +57,7 @@ func (c *Core) open(ctx context.Context, t *trial, g grant) (Decision, error) {
 		return Decision{}, broken("open session", err)
 	}
 	if opened.ID != door.ID {
-		return c.join(ctx, t, d, session.Shared{ID: opened.ID})
+		return c.join(ctx, t, d, session.Shared{ID: opened.ID, Epochs: opened.Epochs})
 	}
 	err = c.begins(ctx, t, d, opened)
 	if err != nil {
@@ -80,6 +80,9 @@ func (c *Core) open(ctx context.Context, t *trial, g grant) (Decision, error) {
 
 // join is for a request of a DAV session that another opened, and audits.
 func (c *Core) join(ctx context.Context, t *trial, d Decision, standing session.Shared) (Decision, error) {
+	if standing.Epochs != d.Epochs { // both came at once, and one was decided before a revocation: the next one finds out which
+		return Decision{}, broken("join session", session.ErrEnded)
+	}
 	if !standing.Confirmed {
 		if err := c.opened(ctx, standing.ID); err != nil {
 			return Decision{}, broken("record sign-in", err)

@@ -3,7 +3,10 @@ package authcore_test
 import (
 	"encoding/json"
 	"fmt"
+	"runtime"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -298,6 +301,65 @@ func TestDAVRequestsShareASession(t *testing.T) {
 			t.Error("the session goes on after 15 idle minutes")
 		}
 	})
+}
+
+// Of two requests that both find no session one may have been decided before a revocation, and the other after it. They
+// share none: the one would go on as the other.
+func TestRevocationBetweenRacingDAVRequests(t *testing.T) {
+	var turns atomic.Pointer[chan chan struct{}] // of who is about to open a session; nil: nobody waits for his
+	inBubble(t, func(o *authcore.Options) {
+		now := o.Now
+		o.Now = func() time.Time {
+			if l := turns.Load(); l != nil && calledBy("doorSession") {
+				turn := make(chan struct{})
+				*l <- turn
+				<-turn
+			}
+			return now()
+		}
+	}, func(t *testing.T, s *stage) {
+		a := authtest.Attempt("caldav", s.address("app-only"), s.app("app-only"))
+		l := make(chan chan struct{})
+		turns.Store(&l)
+		begin := func() (turn chan struct{}, decided chan authcore.Decision) {
+			decided = make(chan authcore.Decision, 1)
+			go func() {
+				d, _ := s.Authenticate(t.Context(), a) // may be told to come again
+				decided <- d
+			}()
+			return <-l, decided
+		}
+		before, early := begin()
+		if err := s.EndSessions(t.Context(), authtest.Operator(), s.address("app-only")); err != nil {
+			t.Fatal(err)
+		}
+		after, late := begin()
+		turns.Store(nil)
+		close(before)
+		old := <-early
+		close(after)
+		if d := <-late; d.Session == old.Session && d.Epochs != old.Epochs {
+			t.Errorf("one session of %+v and of %+v", old.Epochs, d.Epochs)
+		}
+		if next := s.open(t, "caldav", s.address("app-only"), s.app("app-only")); !s.stands(t, next) || s.stands(t, old.Standing(a)) {
+			t.Error("what was decided before the revocation stands, or what comes after it does not")
+		}
+	})
+}
+
+// calledBy says whether a function of that name is among those that led here.
+func calledBy(name string) bool {
+	var at [8]uintptr
+	frames := runtime.CallersFrames(at[:runtime.Callers(2, at[:])])
+	for {
+		f, more := frames.Next()
+		if strings.HasSuffix(f.Function, "."+name) {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
 }
 
 // Of racing first requests none goes on before the one audit record is written; if it cannot be, none goes on.
