@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"crypto/tls"
+	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"syscall"
@@ -86,12 +89,24 @@ func TestReload(t *testing.T) {
 			}
 		}
 	})
+	t.Run("other doors of the DAV listener", func(t *testing.T) {
+		s.configure(func(c string) string {
+			return strings.Replace(c, "doors: [caldav, carddav]", "doors: [carddav], context_path: /dav/", 1)
+		})
+		p.signal(syscall.SIGHUP)
+		p.saysAgain("msg=reloaded", 5)
+		for path, want := range map[string]string{"/.well-known/carddav": "301 /dav/", "/.well-known/caldav": "404 "} {
+			if got, err := discover(s.addr["dav"], path, s.tls); got != want || err != nil {
+				t.Errorf("%s: %q, %v; want %q", path, got, err, want)
+			}
+		}
+	})
 	t.Run("a listener that is gone from the file", func(t *testing.T) {
 		s.configure(func(c string) string {
 			return strings.Replace(c, "  - {name: dav, protocol: dav, address: 'systemd:dav', doors: [caldav, carddav]}\n", "", 1)
 		})
 		p.signal(syscall.SIGHUP)
-		p.saysAgain("msg=reloaded", 5)
+		p.saysAgain("msg=reloaded", 6)
 		s.wantAll("a listener that closes only with a restart", "app-only", good)
 	})
 	if _, err := old.ask("z NOOP", "z OK"); err != nil {
@@ -114,6 +129,24 @@ func handshake(addr string, conf *tls.Config) error {
 		return err
 	}
 	return c.Close()
+}
+
+// discover answers the status and where a path leads.
+func discover(addr, path string, conf *tls.Config) (string, error) {
+	c, err := tls.Dial("tcp", addr, conf)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path); err != nil {
+		return "", err
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	return fmt.Sprint(res.StatusCode, " ", res.Header.Get("Location")), nil
 }
 
 // submitTo sends a message to oneself.
