@@ -101,6 +101,7 @@ var foundSomething = []uint64{
 func newScheduleRelay(settings relay.Settings) *relay.Relay {
 	r := relay.New(settings)
 	r.SetLimits(20*time.Millisecond, 30*time.Second, 4*time.Minute, time.Second)
+	r.SetTurn(20 * time.Microsecond) // much of what comes has to wait for another turn
 	return r
 }
 

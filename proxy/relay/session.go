@@ -66,10 +66,13 @@ type limits struct {
 	stall time.Duration
 	// cool: after a silence of this length a borrowed buffer goes back.
 	cool time.Duration
+	// turn bounds what a shard does for one side before the others have their turn: new keys, which a client may ask for
+	// again and again, cost far more than octets.
+	turn time.Duration
 }
 
 func defaultLimits() limits {
-	return limits{quiet: 10 * time.Second, linger: 30 * time.Second, stall: 4 * time.Minute, cool: time.Second}
+	return limits{quiet: 10 * time.Second, linger: 30 * time.Second, stall: 4 * time.Minute, cool: time.Second, turn: 2 * time.Millisecond}
 }
 
 // lastWord bounds the writes of a session that is being cut: either they fit the socket's buffer or they are lost. It

@@ -13,11 +13,8 @@ import (
 // readsAtOnce bounds what is done for one side before the others have their turn.
 const readsAtOnce = 4
 
-// turn bounds it, too: new keys, which a client may ask for again and again, cost far more than octets.
-const turn = 2 * time.Millisecond
-
 // spent says that the turn is over.
-func (s *shard) spent() bool { return time.Since(s.began) > turn }
+func (s *shard) spent() bool { return time.Since(s.began) > s.relay.limits.turn }
 
 // leftover is what a side has sent that its turn was too short for: some here, more perhaps in its TLS. It is not read
 // before that is done.
