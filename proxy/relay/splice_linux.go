@@ -116,25 +116,21 @@ func (l *socket) sendPipe(p *pipe) (sent int, err error) {
 		}
 		p.holds -= n
 	}
-	for p.holds > 0 {
-		in := l.p.shard.in[:p.holds]
-		n, err := read(int32(p.r), in)
+	in := l.p.shard.in[:p.holds]
+	for p.holds > 0 { // all of it before any is kept: what is in the pipe goes out before that
+		n, err := read(int32(p.r), in[len(in)-p.holds:])
 		if err != nil {
 			return sent, err
 		}
 		p.holds -= n
-		l.tail = l.tail.after(in[:n])
-		took, err := write(l.fd, in[:n])
-		sent += took
-		if err != nil {
-			return sent, err
-		}
-		l.keep(in[took:n])
-		if took < n { // nothing may overtake what is kept
-			break
-		}
 	}
-	return sent, nil
+	l.tail = l.tail.after(in)
+	took, err := write(l.fd, in)
+	if err != nil {
+		return sent, err
+	}
+	l.keep(in[took:])
+	return sent + took, nil
 }
 
 // splice moves at most n octets without waiting; io.EOF: there may be no more.
