@@ -75,16 +75,32 @@ const (
 func (a *address) rank(member string, now time.Time) rank {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	r := a.standing(member, now)
 	switch {
-	case a.down && now.Before(a.trial):
-		return unranked
+	case r == unranked:
 	case a.down:
 		a.trial = now.Add(trialEvery)
-		return sick
-	case a.hung && now.Before(a.trial):
-		return unranked
 	case a.hung:
 		a.trial = now.Add(hungFor)
+	}
+	return r
+}
+
+// wouldRank is rank for who may not connect at all: it leaves the trial to who does.
+func (a *address) wouldRank(member string, now time.Time) rank {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.standing(member, now)
+}
+
+// standing needs mu.
+func (a *address) standing(member string, now time.Time) rank {
+	switch {
+	case (a.down || a.hung) && now.Before(a.trial):
+		return unranked
+	case a.down:
+		return sick
+	case a.hung:
 		return first
 	case a.ill:
 		return sick
@@ -100,6 +116,10 @@ func (a *address) rank(member string, now time.Time) rank {
 
 // choose answers the addresses to try for a member, in this order.
 func choose(all []*address, member string, now time.Time) []*address {
+	return ordered(all, member, now, (*address).rank)
+}
+
+func ordered(all []*address, member string, now time.Time, by func(a *address, member string, now time.Time) rank) []*address {
 	type candidate struct {
 		*address
 		rank   rank
@@ -107,7 +127,7 @@ func choose(all []*address, member string, now time.Time) []*address {
 	}
 	var l []candidate
 	for _, a := range all {
-		if r := a.rank(member, now); r != unranked {
+		if r := by(a, member, now); r != unranked {
 			c := candidate{address: a, rank: r}
 			if len(all) > 1 {
 				c.weight = a.weight("member", member)

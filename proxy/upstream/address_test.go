@@ -80,6 +80,27 @@ func TestChooseAsksTheDeadSeldom(t *testing.T) {
 	})
 }
 
+// Whose address a request goes to is asked before anybody connects: that is no trial of a dead one.
+func TestWayOfIsNoTrial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Server{Name: "dav", Protocol: HTTPProtocol, Addresses: []string{"a:80", "b:80"}, Way: Header, Header: "X-Remote-User"}
+		h, err := poolOf(t, Options{Servers: []Server{s}}).HTTP("dav")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range h.s.addresses {
+			a.failed(errors.New("refused"), time.Now())
+		}
+		time.Sleep(trialEvery)
+		_ = h.wayOf("m")
+		for _, want := range []int{2, 0} {
+			if got := len(choose(h.s.addresses, "", time.Now())); got != want {
+				t.Errorf("%d addresses may be tried, want %d", got, want)
+			}
+		}
+	})
+}
+
 // A sick address is for those who have no other.
 func TestChooseTriesTheSickLast(t *testing.T) {
 	all := addresses([]string{"a:143", "b:143"})

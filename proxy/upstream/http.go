@@ -93,7 +93,7 @@ func (h *HTTP) wayOf(member string) *way {
 	if len(h.ways) == 1 { // whoever dials asks how it is
 		return h.ways[0]
 	}
-	for _, a := range choose(h.s.addresses, member, time.Now()) {
+	for _, a := range ordered(h.s.addresses, member, time.Now(), (*address).wouldRank) {
 		return h.ways[slices.IndexFunc(h.ways, func(w *way) bool { return w.address == a })]
 	}
 	return h.ways[0]
