@@ -10,11 +10,10 @@ import (
 	"latchkey/authcore/store"
 )
 
-// A door that asks Stands before its client hears OK (Attempt.StandsFollows) need not wait for the audit record of an
-// allowed attempt twice: the record is written while the upstream is dialled, and Stands waits for what is left of that.
-// An allow that could not be audited, or of which nobody knows, never stands.
-
-// allows are sessions between their decision and the moment when their client may hear OK.
+// allows are sessions between their decision and the moment when their client may hear OK. A door that asks Stands before
+// that (Attempt.StandsFollows) need not wait for the audit record of an allowed attempt twice: the record is written while the
+// upstream is dialled, and Stands waits for what is left of that. An allow that could not be audited, or of which nobody
+// knows, never stands.
 type allows struct {
 	mu      sync.Mutex
 	of      map[session.ID]*allow // guarded by mu

@@ -148,10 +148,15 @@ func (c *unheralded) Read(p []byte) (int, error) {
 		return n, err
 	}
 	c.looked = true
-	if bytes.HasPrefix(p[:n], []byte(prefixV1)) || bytes.HasPrefix(p[:n], signatureV2) {
+	if isHeader(p[:n]) {
 		return 0, errForgedHeader
 	}
 	return n, err
+}
+
+// isHeader says whether a PROXY header begins here.
+func isHeader(head []byte) bool {
+	return bytes.HasPrefix(head, []byte(prefixV1)) || bytes.HasPrefix(head, signatureV2)
 }
 
 // Raw answers what is beneath: wire looks for it to half-close and reset.
@@ -211,7 +216,7 @@ func (c *unheaded) Read(p []byte) (int, error) {
 func (c *unheaded) look() error {
 	for {
 		switch {
-		case bytes.HasPrefix(c.head, []byte(prefixV1)), bytes.HasPrefix(c.head, signatureV2):
+		case isHeader(c.head):
 			return errForgedHeader
 		case !strings.HasPrefix(prefixV1, string(c.head)) && !bytes.HasPrefix(signatureV2, c.head):
 			c.looked = true
