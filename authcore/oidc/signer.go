@@ -19,8 +19,9 @@ import (
 	"latchkey/authcore/secret"
 )
 
-// Lifetime of a token: a sign-in at an upstream takes milliseconds, and clocks are off by seconds. NotBefore lies
-// Backdate before now for the same reason.
+// Lifetime of a token from now: a sign-in at an upstream takes milliseconds. It says that it was issued Backdate ago, and
+// that it is valid since: the upstream's clock is another, and Dovecot refuses what was issued in its future, with time(2),
+// which lags by up to one tick of the kernel even on the same machine. Some Dovecots refuse "nbf" before "iat", too.
 const (
 	Lifetime = time.Minute
 	Backdate = 5 * time.Second
@@ -57,9 +58,10 @@ func (s *Signer) Token(c Claims) (secret.String, error) {
 	if err != nil {
 		return secret.String{}, fmt.Errorf("sign token: %w", err)
 	}
+	since := jwt.NewNumericDate(now.Add(-Backdate))
 	t, err := jwt.Signed(signer).Claims(jwt.Claims{
 		Issuer: c.Issuer, Audience: jwt.Audience{c.Audience}, Subject: c.Subject, ID: rand.Text(),
-		IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now.Add(-Backdate)), Expiry: jwt.NewNumericDate(now.Add(Lifetime)),
+		IssuedAt: since, NotBefore: since, Expiry: jwt.NewNumericDate(now.Add(Lifetime)),
 	}).Serialize()
 	if err != nil {
 		return secret.String{}, fmt.Errorf("sign token: %w", err)

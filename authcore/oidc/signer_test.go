@@ -42,12 +42,12 @@ func TestTokenIsWhatUpstreamsCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := jwt.Expected{Issuer: s.Issuer, Subject: "ann@example.org", AnyAudience: jwt.Audience{"dovecot"}}
-	for at, ok := range map[time.Time]bool{now: true, now.Add(-Backdate): true, now.Add(-time.Minute): false, now.Add(Lifetime + time.Second): false} {
-		if err := c.ValidateWithLeeway(want.WithTime(at), 0); (err == nil) != ok && !at.Equal(now.Add(-Backdate)) {
-			t.Errorf("at %v: %v, want valid %v", at.Sub(now), err, ok)
+	for after, ok := range map[time.Duration]bool{0: true, -Backdate: true, -Backdate - time.Second: false, Lifetime: true, Lifetime + time.Second: false} {
+		if err := c.ValidateWithLeeway(want.WithTime(now.Add(after)), 0); (err == nil) != ok {
+			t.Errorf("where the clock is %v off: %v, want valid %v", after, err, ok)
 		}
 	}
-	if c.ID == "" || !c.NotBefore.Time().Equal(now.Add(-Backdate)) || !c.Expiry.Time().Equal(now.Add(Lifetime)) {
+	if c.ID == "" || c.NotBefore.Time().Before(c.IssuedAt.Time()) {
 		t.Errorf("claims %+v", c)
 	}
 	again, _ := s.Token(Claims{Audience: "dovecot", Subject: "ann@example.org"})
