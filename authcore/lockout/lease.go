@@ -17,6 +17,7 @@ import (
 const (
 	LeaseFor  = 8 * time.Second
 	LeaseWait = 2 * time.Second
+	leaseRoom = 5 * time.Second // so much ahead of ours the store's clock may be, which ends the record
 	leasePoll = 50 * time.Millisecond
 	writeFor  = 2 * time.Second // a write that takes longer is a broken store
 )
@@ -84,7 +85,7 @@ func (l *Leases) write(ctx context.Context, k store.Key) (*Lease, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeFor)
 	defer cancel()
 	until := l.Now().Add(LeaseFor)
-	rev, err := l.Records.Apply(ctx, k.Partition, store.Op{Kind: store.Put, Name: k.Name, Value: []byte("{}"), ExpiresAt: until})
+	rev, err := l.Records.Apply(ctx, k.Partition, store.Op{Kind: store.Put, Name: k.Name, Value: []byte("{}"), ExpiresAt: until.Add(leaseRoom)})
 	return &Lease{l: l, key: k, revision: rev, until: until}, err
 }
 

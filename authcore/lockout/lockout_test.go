@@ -211,7 +211,7 @@ func TestLeaseRunsOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(LeaseFor)
+		time.Sleep(LeaseFor + leaseRoom)
 		if held, err := lost.Held(t.Context()); held || err != nil {
 			t.Errorf("held %v, %v after its time", held, err)
 		}
@@ -225,6 +225,22 @@ func TestLeaseRunsOut(t *testing.T) {
 		lost.Release(t.Context())
 		if held, err := mine.Held(t.Context()); !held || err != nil {
 			t.Errorf("giving up the lost one took the other: held %v, %v", held, err)
+		}
+	})
+}
+
+// The store ends a record by its own clock.
+func TestLeaseHoldsWhereTheClocksDiffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ahead := func() time.Time { return time.Now().Add(leaseRoom) }
+		l := &Leases{Records: memory.NewRecords(memory.Options{Now: ahead}), Now: time.Now}
+		lease, err := l.Take(t.Context(), "p", "name", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(LeaseFor - time.Millisecond)
+		if held, err := lease.Held(t.Context()); !held || err != nil || lease.Left() != time.Millisecond {
+			t.Errorf("held %v, %v, with %v left", held, err, lease.Left())
 		}
 	})
 }
