@@ -244,7 +244,7 @@ func (c *Core) beatNow(ctx context.Context) error {
 func (f *fleet) heard(now time.Time, lost bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.retell = f.retell || lost || now.Sub(f.last) >= f.o.Dead-f.o.Beat
+	f.retell = f.retell || lost || passed(f.last, now) >= f.o.Dead-f.o.Beat
 	f.last = now
 	select {
 	case f.wake <- struct{}{}:
@@ -256,7 +256,7 @@ func (f *fleet) heard(now time.Time, lost bool) {
 func (c *Core) beatIfLate(ctx context.Context) error {
 	f := c.fleet
 	f.mu.Lock()
-	late := c.now().Sub(f.last) >= f.o.Dead/2
+	late := passed(f.last, c.now()) >= f.o.Dead/2
 	f.mu.Unlock()
 	if !late {
 		return nil

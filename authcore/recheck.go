@@ -209,13 +209,16 @@ func (c *Core) reread(ctx context.Context, l look) seen {
 		return now
 	}
 	now.revocations = []Revocation{{Domain: l.domain}} // all of them, if it cannot be told whose
-	if l.known && now.revision > l.revision && now.good.Sub(l.good) < revokedFor/2 {
+	if l.known && now.revision > l.revision && passed(l.good, now.good) < revokedFor/2 {
 		if some, err := c.revokedBetween(ctx, l.domain, l.revision, now.revision); err == nil {
 			now.revocations = some
 		}
 	}
 	return now
 }
+
+// passed is how long it was from a to b, where the machine may have slept meanwhile: then the wall clock went on alone.
+func passed(a, b time.Time) time.Duration { return max(b.Sub(a), b.Round(0).Sub(a.Round(0))) }
 
 var errUntold = errors.New("not every revocation is told")
 
