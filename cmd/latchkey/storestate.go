@@ -54,6 +54,10 @@ func (h *house) storeTells(context.Context) error {
 	if len(s.Failing) > 0 {
 		add("A server of the store could not be looked at: see whether it runs; latchkey doctor goes the way step by step.", s.Failing...)
 	}
+	if s.Ahead.Abs() > clockWarns {
+		add("This node's clock is "+s.Ahead.Abs().Round(time.Second/10).String()+map[bool]string{true: " ahead of", false: " behind"}[s.Ahead > 0]+
+			" the store's, which ends records by its own: let both follow the same time servers.", "clocks differ by "+s.Ahead.String())
+	}
 	if s.Copied {
 		add("Another process runs with a copy of this node's data folder, so this one answers nobody any more: stop one of the two, empty its data folder, and start it; a node has a folder of its own.",
 			"two processes write under one node's id")
@@ -105,6 +109,7 @@ func (h *house) countStore() {
 		"store_rolled_back":     {"Nodes that miss what the store has acknowledged; while there are any, nobody is let in.", func(s redis.State) int { return len(s.RolledBack) }},
 		"store_servers_failing": {"Servers of the store that could not be looked at.", func(s redis.State) int { return len(s.Failing) }},
 		"store_notes_unwritten": {"1: this node cannot write down what it has seen of the store.", func(s redis.State) int { return one(s.Unwritten != nil) }},
+		"store_clock_differs":   {"1: this node's clock differs from that of a server of the store.", func(s redis.State) int { return one(s.Ahead.Abs() > clockWarns) }},
 		"store_folder_copied":   {"1: another process runs with a copy of this node's data folder.", func(s redis.State) int { return one(s.Copied) }},
 		"bus_heard":             {"1: this node hears the others.", func(s redis.State) int { return one(s.Bus.Hears) }},
 		"bus_gaps_total":        {"How often it could not be sure to hear all, and read anew.", func(s redis.State) int { return int(s.Bus.Gaps) }},

@@ -36,6 +36,8 @@ func TestReadinessSaysWhatTheStoreTells(t *testing.T) {
 		"breaker open":    {redis.State{Bus: well, Breakers: opened}, []string{"since 2026-05-04T09:00:00Z", "see whether it runs"}, "", "store_breakers_open"},
 		"lossy":           {redis.State{Bus: well, Durability: redis.Durability{Lossy: []string{canary}}}, []string{"latchkey doctor says which to change"}, "", "store_lossy"},
 		"away":            {redis.State{Bus: well, Durability: redis.Durability{Failing: []string{canary}}}, []string{"could not be looked at"}, "", "store_servers_failing"},
+		"ahead":           {redis.State{Bus: well, Durability: redis.Durability{Ahead: 3210 * time.Millisecond}}, []string{"clock is 3.2s ahead of the store's"}, "", "store_clock_differs"},
+		"behind":          {redis.State{Bus: well, Durability: redis.Durability{Ahead: -3 * time.Second}}, []string{"clock is 3s behind the store's"}, "", "store_clock_differs"},
 		"copied":          {redis.State{Bus: well, Durability: redis.Durability{Copied: true}}, []string{"a copy of this node's data folder", "stop one of the two"}, "", "store_folder_copied"},
 		"notes":           {redis.State{Bus: well, Durability: redis.Durability{Unwritten: errors.New(canary)}}, []string{"look at the disk of the data folder"}, "", "store_notes_unwritten"},
 		"rolled back":     {redis.State{Bus: well, Durability: redis.Durability{RolledBack: []redis.Alarm{{Node: canary}}}}, nil, "", "store_rolled_back"}, // the check "records" says so

@@ -181,7 +181,7 @@ func (w *watch) note(s master, got *sight) *view {
 		w.forget(now)
 		w.views[got.id] = v
 	}
-	v.addr, v.looked = s.client.Options().Addr, now
+	v.addr, v.looked, v.ahead = s.client.Options().Addr, now, ahead(got.began, now, got.at)
 	for id, b := range got.nodes {
 		if b.has == got.id || b.has == left {
 			delete(v.waiting, id)
@@ -202,6 +202,13 @@ func (w *watch) note(s master, got *sight) *view {
 		}
 	}
 	return v
+}
+
+// ahead is by how much our clock is ahead of a server's at least, or behind if negative: the server said its time, in
+// milliseconds, between asked and answered.
+func ahead(asked, answered time.Time, there int64) time.Duration {
+	said := time.UnixMilli(there)
+	return max(asked.Sub(said), 0) + min(answered.Sub(said), 0)
 }
 
 // others are the nodes that were alive before this master was seen; it needs mu.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 )
 
 func (db *DB) watchOptions() watchOptions {
@@ -33,13 +34,14 @@ func (db *DB) AcceptRollback(ctx context.Context) error {
 
 // Durability is what the watch knows of the servers.
 type Durability struct {
-	Lossy      []string // what to set, so that nothing acknowledged may be lost; writes are refused meanwhile, but with AllowLossy
-	Windows    []string // what these settings do not promise, or not now
-	WaitAOF    string   // "used", or why not
-	RolledBack []Alarm  // what nodes miss; all nodes are closed while it is not empty
-	Unwritten  error    // why this node cannot keep what it has seen on its disk; nil: it does
-	Failing    []string // masters that could not be looked at in the last round, and why
-	Copied     bool     // another process runs with a copy of this node's state folder; this one answers nothing any more
+	Lossy      []string      // what to set, so that nothing acknowledged may be lost; writes are refused meanwhile, but with AllowLossy
+	Windows    []string      // what these settings do not promise, or not now
+	WaitAOF    string        // "used", or why not
+	RolledBack []Alarm       // what nodes miss; all nodes are closed while it is not empty
+	Unwritten  error         // why this node cannot keep what it has seen on its disk; nil: it does
+	Failing    []string      // masters that could not be looked at in the last round, and why
+	Ahead      time.Duration // of this node's clock, of that of the server whose clock differs most, at least; negative: behind
+	Copied     bool          // another process runs with a copy of this node's state folder; this one answers nothing any more
 }
 
 // State is what /readyz, the metrics and doctor tell of the store: whether it is reached, heard, durable, and the same.
@@ -82,6 +84,9 @@ func (w *watch) durability() Durability {
 		}
 		for _, why := range v.verdict.Windows {
 			d.Windows = append(d.Windows, v.addr+": "+why)
+		}
+		if v.ahead.Abs() > d.Ahead.Abs() {
+			d.Ahead = v.ahead
 		}
 	}
 	for addr, err := range w.failed {

@@ -61,6 +61,7 @@ type view struct {
 	first     time.Time
 	looked    time.Time       // last
 	acked     time.Time       // when the last look that was acknowledged began
+	ahead     time.Duration   // our clock, of the server's; proven
 	waiting   map[string]bool // nodes that have not yet found all theirs on it
 	open      bool
 	verdict   verdict

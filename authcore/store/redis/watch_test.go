@@ -40,6 +40,21 @@ func (b *bench) sees(id string, nodes map[string]heartbeat) {
 	b.open(b.note(b.master, got), got)
 }
 
+// How far the clocks differ is told when it is proven: the time that a look takes proves nothing.
+func TestClocksThatDiffer(t *testing.T) {
+	for _, c := range []struct {
+		there, want time.Duration // the server's clock when the look begins; ours, ahead of it
+	}{{0, 0}, {3 * time.Second, 0}, {4*time.Second - time.Millisecond, 0}, {-10 * time.Second, 10 * time.Second}, {10 * time.Second, -6 * time.Second}} {
+		b := newBench(t, gate{})
+		began := b.now
+		b.now = began.Add(4 * time.Second) // the answer is there
+		b.note(b.master, &sight{began: began, role: "master", id: "first", at: began.Add(c.there).UnixMilli()})
+		if got := b.durability().Ahead.Round(10 * time.Millisecond); got != c.want {
+			t.Errorf("%v: %v ahead, want %v", c.there, got, c.want)
+		}
+	}
+}
+
 // A master that was just promoted answers nothing before every node that was alive has found all that it has seen there.
 func TestBarrier(t *testing.T) {
 	b := newBench(t, gate{})
