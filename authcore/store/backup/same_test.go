@@ -96,6 +96,34 @@ func TestSameAfterExpiry(t *testing.T) {
 	})
 }
 
+// A store deletes by its own clock, which may be a little ahead of this one.
+func TestSameWhereTheStoresClockIsAhead(t *testing.T) {
+	for name, c := range map[string]struct {
+		left time.Duration // of the record, by this clock, when the store has deleted it
+		same bool
+	}{
+		"a second": {time.Second, true},
+		"a minute": {time.Minute, true},
+		"an hour":  {time.Hour, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				there := memory.NewRecords(memory.Options{Now: func() time.Time { return time.Now().Add(c.left) }})
+				r := filled(t)
+				file := write(t, r.Snapshot(t.Context()), backup.WriteOptions{})
+				if err := there.Restore(t.Context(), r.Snapshot(t.Context())); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Hour - c.left)
+				_, err := backup.Same(t.Context(), bytes.NewReader(file), there.Snapshot(t.Context()))
+				if c.same && err != nil || !c.same && !errors.Is(err, backup.ErrDiffers) {
+					t.Errorf("got %v, want the same: %v", err, c.same)
+				}
+			})
+		})
+	}
+}
+
 // What the snapshot could not read is told, and an empty store is no copy.
 func TestSameFails(t *testing.T) {
 	r := filled(t)
