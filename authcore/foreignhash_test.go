@@ -2,6 +2,7 @@ package authcore_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -244,12 +245,30 @@ func TestOnlyCommandsBringHashes(t *testing.T) {
 	}
 	for _, n := range []authcore.NewMember{
 		{Address: "x@old.example", PasswordHash: secretOf("{PLAIN}secret")},
-		{Address: "x@old.example", PasswordHash: secretOf(foreignBcrypt), PasswordSetAt: time.Now().Add(time.Hour)},
+		{Address: "x@old.example", PasswordHash: secretOf(foreignBcrypt), PasswordSetAt: time.Now().Add(25 * time.Hour)},
 	} {
 		if _, _, err := s.CreateMember(t.Context(), authtest.Operator(), sample.Old, n); !denied(err, authcore.Invalid) {
 			t.Errorf("%+v: %v", n, err)
 		}
 	}
+}
+
+// Today has begun in Japan while it is yesterday in UTC, and whoever wrote the file may have a clock that is ahead: what is
+// less than a day ahead is now.
+func TestPasswordSetToday(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *stage) {
+		now := s.options.Now()
+		for i, c := range []struct{ at, want time.Time }{
+			{now, now}, {now.Add(20 * time.Millisecond), now}, {now.Add(14 * time.Hour), now}, {now.Add(24 * time.Hour), now},
+			{now.Add(-14 * time.Hour), now.Add(-14 * time.Hour)},
+		} {
+			address := fmt.Sprintf("today%d@old.example", i)
+			s.imported(t, address, foreignBcrypt, c.at)
+			if r := s.record(t, address); !r.SetAt.Equal(c.want) {
+				t.Errorf("set at %v: kept as %v, want %v", c.at, r.SetAt, c.want)
+			}
+		}
+	})
 }
 
 // A password that is changed while the old one is verified stays changed: the old one lets nobody in any more, and its new

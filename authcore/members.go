@@ -27,7 +27,7 @@ type NewMember struct {
 	// Password sets the account password instead of a temporary one; commands only.
 	Password      secret.String
 	PasswordHash  secret.String // of an account password that the member has elsewhere and keeps, as password.ParseHash takes it; imports only
-	PasswordSetAt time.Time     // of either; zero: now
+	PasswordSetAt time.Time     // of either; zero, or up to a day ahead: now
 	TwoStep       bool          // commands only
 }
 
@@ -48,6 +48,9 @@ const (
 	maxAliases  = 50 // each is a record of its own in the batch that writes the member
 	maxContacts = 10
 	maxNameLen  = 100
+	// today: a password set up to so much ahead was set now. A day without a time is read as that of UTC, and has begun in
+	// the east up to 14 hours before; the clock of who wrote the file may be ahead.
+	today = 24 * time.Hour
 )
 
 // CreateMember makes a member and answers the temporary password, to be shown once; it is empty where n carries one.
@@ -104,8 +107,10 @@ func (c *Core) takeMember(ctx context.Context, a Actor, domain string, n *NewMem
 		}
 		n.PasswordHash = secret.New(hash)
 	}
-	if n.PasswordSetAt.After(c.now()) {
+	if now := c.now(); n.PasswordSetAt.After(now.Add(today)) {
 		mistakes = append(mistakes, policy.Mistake{Field: "password_set_at", Reason: "lies in the future"})
+	} else if n.PasswordSetAt.After(now) {
+		n.PasswordSetAt = now
 	}
 	if len(mistakes) > 0 {
 		return nil, m, nil, invalid(mistakes...)

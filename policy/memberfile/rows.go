@@ -37,7 +37,7 @@ type Row struct {
 	Role     member.Role      `json:"role"`
 	Contacts []member.Contact `json:"contacts"`
 	Hash     string           `json:"password_hash"`   // the member keeps the password that it is of; empty: a temporary one is made
-	SetAt    string           `json:"password_set_at"` // when he set it, RFC 3339 or a day; empty: now
+	SetAt    string           `json:"password_set_at"` // when he set it, RFC 3339 or a day, which is that of UTC; empty: now
 }
 
 // Member is what the row asks for.
