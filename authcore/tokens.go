@@ -24,6 +24,9 @@ import (
 // tokenKind is the credential kind of an API token in the audit.
 const tokenKind = "api_token"
 
+// clockAhead is how far ahead the clock of whoever asks for a token of the longest life may be.
+const clockAhead = time.Minute
+
 // APIToken is an API token as lists show it: never with its secret.
 type APIToken struct {
 	ID        session.ID
@@ -106,8 +109,11 @@ func (c *Core) newToken(ctx context.Context, a Actor, t target, w TokenWish) (se
 	if web.ExpiresAt = w.ExpiresAt.UTC(); w.ExpiresAt.IsZero() {
 		web.ExpiresAt = now.Add(session.TokenFor)
 	}
-	if !web.ExpiresAt.After(now) || web.ExpiresAt.After(now.Add(session.MaxTokenFor)) {
+	longest := now.Add(session.MaxTokenFor)
+	if !web.ExpiresAt.After(now) || web.ExpiresAt.After(longest.Add(clockAhead)) {
 		mistakes = append(mistakes, policy.Mistake{Field: "expires_at", Reason: "must lie ahead, by 365 days at most"})
+	} else if web.ExpiresAt.After(longest) {
+		web.ExpiresAt = longest
 	}
 	var more []policy.Mistake
 	if web.Domains, more, err = c.tokenDomains(ctx, t, w.Domains); err != nil {

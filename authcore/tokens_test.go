@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"latchkey/authcore"
 	"latchkey/authcore/apppass"
@@ -152,6 +153,26 @@ func TestAPITokensEndWithTheRights(t *testing.T) {
 	if l, err := s.APITokens(t.Context(), s.Actor(t, "admin")); err != nil || len(l) != 0 {
 		t.Errorf("%d are listed, %v", len(l), err)
 	}
+}
+
+// The longest life is reckoned by whoever asks, whose clock may be a little ahead; none lives longer.
+func TestAPITokenOfTheLongestLife(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *stage) {
+		for _, c := range []struct {
+			ahead time.Duration
+			made  bool
+		}{{0, true}, {20 * time.Millisecond, true}, {time.Minute, true}, {time.Minute + time.Second, false}} {
+			w, longest := tokenWish("x"), s.options.Now().Add(session.MaxTokenFor)
+			w.ExpiresAt = longest.Add(c.ahead)
+			made, _, err := s.CreateAPIToken(t.Context(), s.Actor(t, "admin"), w)
+			if c.made && (err != nil || !made.ExpiresAt.Equal(longest)) {
+				t.Errorf("%v ahead: until %v, %v, want %v", c.ahead, made.ExpiresAt, err, longest)
+			}
+			if !c.made && !denied(err, authcore.Invalid) {
+				t.Errorf("%v ahead: %v", c.ahead, err)
+			}
+		}
+	})
 }
 
 // A hundred racing requests make no more than there may be; a token of somebody who is no administrator is none.

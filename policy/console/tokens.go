@@ -117,7 +117,7 @@ func (p *page) tokenEnd(days string) (time.Time, error) {
 	if err != nil || !slices.Contains(tokenDays(), n) {
 		return time.Time{}, api.Invalid(policy.Mistake{Field: "ends", Reason: "must lie ahead, by 365 days at most"})
 	}
-	return p.core.Now().AddDate(0, 0, n), nil
+	return p.core.Now().UTC().AddDate(0, 0, n), nil // in a zone with summer time days differ in length
 }
 
 func (p *page) tokenAgain(v tokensPage, err error) error {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/authcore"
 	"latchkey/authcore/authtest"
 	"latchkey/authcore/sample"
 	"latchkey/authcore/secret"
@@ -47,6 +48,22 @@ func TestAPITokens(t *testing.T) {
 	if _, err := s.Session(t.Context(), secret.New(token), authtest.Client()); err == nil {
 		t.Error("a deleted token is good")
 	}
+}
+
+// 365 days are the longest that the operations take, also where the server keeps another time of the year when they end:
+// New York's in March 2031 is summer time, and a day less than a year later it is not yet.
+func TestAPITokenOfAYearAcrossSummerTime(t *testing.T) {
+	t.Parallel()
+	zone, err := time.LoadLocation("America/New_York")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, Options{}, func(o *authcore.Options) {
+		now, ahead := o.Now, time.Until(time.Date(2031, 3, 11, 16, 0, 0, 0, time.UTC))
+		o.Now = func() time.Time { return now().Add(ahead).In(zone) }
+	})
+	f := s.signedIn("admin").get("/api-tokens").having("Create API token").fill("Name of the program", "Directory sync")
+	f.choose("365 days").press("Create API token").is(200, "API token created", "2032-03-10")
 }
 
 // The pages take the cookie alone: a token signs nobody in here, however it is shown.
