@@ -4,6 +4,7 @@
 package lockout
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -34,6 +35,10 @@ const (
 	day        = 24 * time.Hour
 	EveryKnown = time.Minute      // slowed members: one verification for sources known for 30 days
 	EveryOther = 15 * time.Minute // and one for all others together
+	// maxAhead is how far ahead of now a time still counts. What lies further ahead a clock wrote that was far off, and it would
+	// hold the member until then. It is as long as the day: with less, nodes whose clocks are hours apart, by a wrong zone say,
+	// would forget what the others counted, and who goes to them in turn could guess without an end.
+	maxAhead = day
 )
 
 // Key names the Failures of a member or shadow.
@@ -56,12 +61,9 @@ func (f Failures) of(c Case) Failures {
 		f.Count, f.Seen = 0, nil
 	}
 	f.Password = c.Password
-	cut := c.Now.Add(-day).Unix()
-	i := 0
-	for i < len(f.Day) && f.Day[i].At <= cut {
-		i++
-	}
-	f.Day = slices.Clone(f.Day[i:])
+	after, until := c.Now.Add(-day).Unix(), c.Now.Add(maxAhead).Unix()
+	f.Day = slices.DeleteFunc(slices.Clone(f.Day), func(m Mark) bool { return m.At <= after || m.At > until })
+	slices.SortStableFunc(f.Day, func(a, b Mark) int { return cmp.Compare(a.At, b.At) }) // the clocks of nodes differ
 	return f
 }
 
@@ -79,7 +81,7 @@ func (f Failures) May(c Case) (next Failures, changed bool, wait time.Duration) 
 	if c.Known {
 		last, every = &f.Known, EveryKnown
 	}
-	if wait := last.Add(every).Sub(c.Now); wait > 0 {
+	if wait := last.Add(every).Sub(c.Now); wait > 0 && wait <= every+maxAhead {
 		return f, false, wait
 	}
 	*last = c.Now.UTC()

@@ -104,6 +104,76 @@ func TestMay(t *testing.T) {
 	}
 }
 
+// A clock that was years ahead and is right again holds nobody longer than every other member.
+func TestWhatAClockFarAheadWroteIsForgotten(t *testing.T) {
+	full, far := Failures{Password: 1, Count: 3}, noon.AddDate(4, 0, 0)
+	full.Known, full.Other = far, far
+	for i := range DayLimit {
+		full.Day = append(full.Day, Mark{fmt.Sprint(i), far.Unix()})
+	}
+	for _, known := range []bool{true, false} {
+		c := Case{Limit: 3, Password: 1, Known: known, Slowed: true, Now: noon}
+		next, grant, wait := full.May(c)
+		if !grant || wait > 0 || len(next.Day) > 0 {
+			t.Errorf("known %v: grant %v, wait %v, %d of the day", known, grant, wait, len(next.Day))
+		}
+		every := EveryOther
+		if known {
+			every = EveryKnown
+		}
+		if _, grant, wait := next.May(c); grant || wait != every {
+			t.Errorf("known %v, at once again: grant %v, wait %v", known, grant, wait)
+		}
+	}
+	if next, _, _ := full.Wrong("x", Case{Password: 1, Now: noon}); len(next.Day) != 1 {
+		t.Errorf("%d of the day are kept beside a new one", len(next.Day))
+	}
+}
+
+// Nodes whose clocks are hours apart count together: who goes to them in turn guesses no more than at one.
+func TestClocksApartGiveNoMoreGuesses(t *testing.T) {
+	for _, apart := range []time.Duration{time.Minute, 5 * time.Minute, 9 * time.Hour, 23 * time.Hour} {
+		var f Failures
+		guessed := 0
+		for i := range 4 * DayLimit {
+			c := Case{Password: 1, Now: noon.Add(time.Duration(i%2) * apart)}
+			if _, _, wait := f.May(c); wait > 0 {
+				continue
+			}
+			f, _, _ = f.Wrong(fmt.Sprint(i), c)
+			guessed++
+		}
+		if guessed != DayLimit {
+			t.Errorf("clocks %v apart: %d guesses, want %d", apart, guessed, DayLimit)
+		}
+		slowed, granted := Failures{Password: 1, Count: 3}, 0
+		for i := range 8 {
+			next, grant, _ := slowed.May(Case{Limit: 3, Password: 1, Slowed: true, Now: noon.Add(time.Duration((i+1)%2) * apart)})
+			if grant {
+				slowed = next
+				granted++
+			}
+		}
+		if granted != 1 {
+			t.Errorf("clocks %v apart: %d verifications are granted to a slowed member, want 1", apart, granted)
+		}
+	}
+}
+
+// The wait is until the first mark ends, whatever clock wrote it.
+func TestTheOldestMarkEndsFirst(t *testing.T) {
+	f := Failures{Day: []Mark{{"ahead", noon.Add(9 * time.Hour).Unix()}}}
+	for i := range DayLimit - 1 {
+		f.Day = append(f.Day, Mark{fmt.Sprint(i), noon.Unix()})
+	}
+	if _, _, wait := f.May(Case{Password: 1, Now: noon}); wait != day {
+		t.Errorf("wait %v, want %v", wait, day)
+	}
+	if next, _, wait := f.May(Case{Password: 1, Now: noon.Add(day)}); wait > 0 || len(next.Day) != 1 {
+		t.Errorf("a day later: wait %v, %d of the day", wait, len(next.Day))
+	}
+}
+
 func TestRight(t *testing.T) {
 	c := Case{Limit: 3, Password: 1, Now: noon}
 	if _, changed := (Failures{}).Right(c); changed {

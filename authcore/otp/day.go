@@ -1,6 +1,7 @@
 package otp
 
 import (
+	"cmp"
 	"crypto/rand"
 	"slices"
 	"time"
@@ -15,6 +16,10 @@ const (
 	SentADay  = 10
 	WrongADay = 10
 	ADay      = 24 * time.Hour
+	// maxAhead is how far ahead of now a mark still counts. One further ahead is of a clock that was far off, and would count
+	// until then. It is as long as the day: with less, nodes whose clocks are hours apart would drop each other's marks, and who
+	// goes to them in turn could guess without an end.
+	maxAhead = ADay
 )
 
 // Day is what is durable about the codes of one member, or of a shadow: what was sent and what was wrong in the last 24
@@ -79,8 +84,10 @@ func (y *Day) at(now time.Time) Day {
 }
 
 func young(l []Mark, now time.Time) []Mark {
-	cut := now.Add(-ADay).UnixMilli()
-	return slices.DeleteFunc(slices.Clone(l), func(m Mark) bool { return m.At <= cut })
+	after, until := now.Add(-ADay).UnixMilli(), now.Add(maxAhead).UnixMilli()
+	l = slices.DeleteFunc(slices.Clone(l), func(m Mark) bool { return m.At <= after || m.At > until })
+	slices.SortStableFunc(l, func(a, b Mark) int { return cmp.Compare(a.At, b.At) }) // the clocks of nodes differ
+	return l
 }
 
 func full(l []Mark, limit int, now time.Time) time.Duration {

@@ -227,6 +227,51 @@ func TestDayOfWrong(t *testing.T) {
 	}
 }
 
+// A clock that was years ahead and is right again keeps nobody from his codes; nodes whose clocks are hours apart count
+// together.
+func TestDayOfClocksThatDiffer(t *testing.T) {
+	noon := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		ahead time.Duration
+		fresh bool          // what was counted by the clock that is ahead is forgotten
+		wait  time.Duration // else
+	}{
+		{5 * time.Minute, false, 24*time.Hour + 5*time.Minute}, {9 * time.Hour, false, 33 * time.Hour}, {24 * time.Hour, false, 48 * time.Hour},
+		{24*time.Hour + time.Second, true, 0}, {4 * 365 * 24 * time.Hour, true, 0},
+	} {
+		var y *Day
+		for range max(SentADay, WrongADay) {
+			next, _ := y.Send(noon.Add(c.ahead))
+			next, _, _ = next.Try(noon.Add(c.ahead))
+			y = &next
+		}
+		sent, wait := y.Send(noon)
+		if wait != c.wait || c.fresh && len(sent.Sent) != 1 {
+			t.Errorf("%v ahead: %d sent, wait %v, want %v", c.ahead, len(sent.Sent), wait, c.wait)
+		}
+		wrong, _, wait := y.Try(noon)
+		if wait != c.wait || c.fresh && len(wrong.Wrong) != 1 {
+			t.Errorf("%v ahead: %d wrong, wait %v, want %v", c.ahead, len(wrong.Wrong), wait, c.wait)
+		}
+	}
+}
+
+func TestWaitIsForTheOldestMark(t *testing.T) {
+	noon := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	var y *Day
+	for i := range WrongADay {
+		at := noon
+		if i == 0 {
+			at = noon.Add(9 * time.Hour)
+		}
+		next, _, _ := y.Try(at)
+		y = &next
+	}
+	if _, _, wait := y.Try(noon); wait != ADay {
+		t.Errorf("wait %v, want %v", wait, ADay)
+	}
+}
+
 func TestThrottle(t *testing.T) {
 	going := func(i int) Going {
 		return Going{Ticket: Ticket{ForTwoStep, fmt.Sprint(i)}, Source: fmt.Sprint(i), To: fmt.Sprint(i), Country: fmt.Sprint(i), Channel: "sms"}
