@@ -101,5 +101,6 @@ func (w *Web) Lasts(p policy.Sessions) {
 	w.IdleFor = time.Duration(p.IdleHours) * time.Hour
 }
 
-// Confirmed says whether the member proved himself within the last ten minutes.
-func (w *Web) Confirmed(now time.Time) bool { return now.Sub(w.ConfirmedAt) < ConfirmedFor }
+// Confirmed says whether the member proved himself within the last ten minutes. What lies further ahead a clock wrote that
+// was far off.
+func (w *Web) Confirmed(now time.Time) bool { return now.Sub(w.ConfirmedAt).Abs() < ConfirmedFor }
