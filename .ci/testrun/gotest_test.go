@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -50,5 +52,25 @@ func TestListen(t *testing.T) {
 				t.Errorf("got %+v, want passed %d, failed %q, skipped %q", *res, c.passed, c.failed, c.skipped)
 			}
 		})
+	}
+}
+
+// Each group that tests says how long a package may take: go test's own limit is too short for the longest.
+func TestGroupsSayTheirTimeout(t *testing.T) {
+	for name, want := range map[string]string{"race": "-timeout 20m", "peers": "-timeout 20m", "drills": "-timeout 20m", "soak": "-timeout 24h"} {
+		todo, err := choose(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := filepath.Join(t.TempDir(), "asked")
+		tool := filepath.Join(t.TempDir(), "go")
+		if err := os.WriteFile(tool, []byte("#!/bin/sh\necho \"$*\" >'"+asked+"'\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		r := &runner{goTool: tool}
+		r.run(t.Context(), todo[0])
+		if got, err := os.ReadFile(asked); err != nil || !strings.Contains(string(got), " "+want+" ") {
+			t.Errorf("%s asks go %q (%v), want %s", name, got, err, want)
+		}
 	}
 }

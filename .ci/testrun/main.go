@@ -56,12 +56,16 @@ type group struct {
 	run    func(context.Context, *runner, *result)
 }
 
+// testTimeout ends a package that hangs, with the stacks of its goroutines. Beside other work cmd/latchkey needs half of go
+// test's own 10 minutes; the budget stands above it.
+const testTimeout = "20m"
+
 var groups = []group{
 	{"check", true, makeTarget("check")},
 	{"build", true, makeTarget("build")},
-	{"race", true, tests("-race", "-skip", "^Test(Peers|Drill|Soak)")},
-	{"peers", true, tests("-run", "^TestPeers")},
-	{"drills", true, tests("-run", "^TestDrill")},
+	{"race", true, tests("-race", "-skip", "^Test(Peers|Drill|Soak)", "-timeout", testTimeout)},
+	{"peers", true, tests("-run", "^TestPeers", "-timeout", testTimeout)},
+	{"drills", true, tests("-run", "^TestDrill", "-timeout", testTimeout)},
 	{"soak", false, tests("-run", "^TestSoak", "-timeout", "24h")},
 	{"fuzz", false, fuzz},
 }
