@@ -13,6 +13,7 @@ import (
 
 	"latchkey/configs"
 	"latchkey/policy"
+	"latchkey/proxy/proxytest"
 )
 
 // greeter is as much of an IMAP server as a probe looks at before a sign-in.
@@ -27,11 +28,10 @@ func greeter(c *net.TCPConn) {
 // A node that has lost addresses of an upstream is of use: it says which, and since when, and /upstreams why.
 func TestReadinessNamesTheAddressesThatAreNotWell(t *testing.T) {
 	t.Parallel()
-	well, dead, closes := startFault(t, greeter), startFault(t, nil), startFault(t, faults["closes"])
-	_ = dead.ln.Close()
+	well, closes := startFault(t, greeter), startFault(t, faults["closes"])
 	up := master(t, policy.IMAP, well.ln.Addr().String(), "none")
 	up.ProbeUser = ""
-	up.Addresses = append(up.Addresses, dead.ln.Addr().String(), closes.ln.Addr().String())
+	up.Addresses = append(up.Addresses, proxytest.Refusing(t), closes.ln.Addr().String())
 	began := time.Now().Truncate(time.Second)
 	h := startHouse(t, map[string]configs.Upstream{"mail": up}).h
 	for deadline := time.Now().Add(patience); h.snapshot().pool.Health()[0].Probed.IsZero(); time.Sleep(10 * time.Millisecond) {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"latchkey/proxy/proxytest"
 )
 
 // An answer that comes before the request has ended ends the connection, and says so: a program that keeps it for the
@@ -31,7 +33,7 @@ func TestWhatIsLeftIsNoRequest(t *testing.T) {
 		change func(*scene)
 		status int
 	}{
-		"down":                 {func(s *scene) { s.upstream.base.Host = unused(s.t) }, 503},
+		"down":                 {func(s *scene) { s.upstream.base.Host = proxytest.Refusing(s.t) }, 503},
 		"asks for credentials": {func(s *scene) { s.upstream.base.Host = speaks(s.t, "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n") }, 503},
 		"answers":              {func(s *scene) { s.upstream.base.Host = speaks(s.t, "HTTP/1.1 409 No\r\nContent-Length: 0\r\n\r\n") }, 409},
 	} {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"latchkey/authcore"
+	"latchkey/proxy/proxytest"
 )
 
 func TestPassedOnAsItCame(t *testing.T) {
@@ -294,7 +295,7 @@ func TestUpstreamFailures(t *testing.T) {
 		name   string
 		change func(*scene)
 	}{
-		{"down", func(s *scene) { s.upstream.base.Host = unused(s.t) }},
+		{"down", func(s *scene) { s.upstream.base.Host = proxytest.Refusing(s.t) }},
 		{"resets", func(s *scene) { s.upstream.base.Host = speaks(s.t, "") }},
 		{"talks garbage", func(s *scene) { s.upstream.base.Host = speaks(s.t, "220 smtp.example\r\n") }},
 		{"asks for credentials", func(s *scene) {
@@ -318,17 +319,6 @@ func TestUpstreamFailures(t *testing.T) {
 			}
 		})
 	}
-}
-
-// unused answers an address where nobody listens.
-func unused(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = ln.Close()
-	return ln.Addr().String()
 }
 
 // speaks answers the address of a server that says the same to everybody and hangs up.

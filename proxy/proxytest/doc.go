@@ -1,6 +1,6 @@
 // Package proxytest is what the tests of the doors share: dialogue scripts with their runner, a listener of pipes,
-// throw-away certificates, and an Authenticator and a Dialer that behave as they are told. It refuses nothing and is
-// imported by tests alone.
+// throw-away certificates, an address that refuses connections, and an Authenticator and a Dialer that behave as they are told.
+// It refuses nothing and is imported by tests alone.
 //
 // # Scripts
 //

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"latchkey/authcore"
+	"latchkey/proxy/proxytest"
 )
 
 // Members are spread evenly; when an address dies its members move and no others, and they come back by and by.
@@ -112,20 +113,9 @@ func TestChooseTriesTheSickLast(t *testing.T) {
 	}
 }
 
-// deadAddress is one where nobody listens.
-func deadAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = ln.Close()
-	return ln.Addr().String()
-}
-
 // All addresses dead: the second client is told so at once, with what is known of each.
 func TestDialWhenAllAreDown(t *testing.T) {
-	a, b := deadAddress(t), deadAddress(t)
+	a, b := proxytest.Refusing(t), proxytest.Refusing(t)
 	p := pool(t, Server{Name: "mail", Protocol: IMAP, Addresses: []string{a, b}})
 	_, err := p.Dial(t.Context(), member("mail"), someone)
 	wantStep(t, err, "mail", StepConnect)

@@ -224,16 +224,11 @@ func TestDialFillsLeg(t *testing.T) {
 }
 
 func TestDialRefuses(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead := ln.Addr().String()
-	_ = ln.Close()
+	dead := proxytest.Refusing(t)
 	p := pool(t, Server{Name: "mail", Protocol: IMAP, Addresses: []string{dead}},
 		Server{Name: "pass", Protocol: IMAP, Addresses: []string{dead}, Way: proxy.Passthrough},
 		Server{Name: "dav", Protocol: HTTPProtocol, Addresses: []string{dead}, Way: Header, Header: "X-Remote-User"})
-	_, err = p.Dial(t.Context(), member("mail"), someone)
+	_, err := p.Dial(t.Context(), member("mail"), someone)
 	wantStep(t, err, "mail", StepConnect)
 	_, err = p.Dial(t.Context(), authcore.Upstream{Name: "pass", User: "m"}, someone)
 	wantStep(t, err, "pass", StepFind)

@@ -13,6 +13,7 @@ import (
 	"latchkey/authcore"
 	"latchkey/authcore/secret"
 	"latchkey/proxy"
+	"latchkey/proxy/proxytest"
 )
 
 func TestHTTPSignIn(t *testing.T) {
@@ -129,12 +130,7 @@ func TestRoundTripGivesUpTheDead(t *testing.T) {
 }
 
 func TestRoundTripDown(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = ln.Close()
-	_, err = ask(t, t.Context(), wayTo(t, ln.Addr().String()))
+	_, err := ask(t, t.Context(), wayTo(t, proxytest.Refusing(t)))
 	wantStep(t, err, "dav", StepConnect)
 }
 
