@@ -347,23 +347,20 @@ func TestToldTwice(t *testing.T) {
 // A connection on which something came while nobody had asked anything is not used: it would answer the next request, of
 // another member.
 func TestUnaskedWordsAnswerNobody(t *testing.T) {
-	said := make(chan struct{})
+	kept := make(chan struct{})
 	s := serve(t, func(n int, p *peer) {
 		p.request()
 		p.say(ok)
-		if n > 1 {
-			p.gone()
-			return
+		if n == 1 {
+			<-kept
+			p.say("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nvictim")
 		}
-		time.Sleep(50 * time.Millisecond) // until the answer was read and the connection kept
-		p.say("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nvictim")
-		close(said)
 		p.gone()
 	})
 	w := s.way()
 	want(t, w, request(t, "GET", "/", nil), "200 ok")
-	<-said
-	time.Sleep(50 * time.Millisecond)
+	close(kept)
+	arrived(t, w)
 	want(t, w, request(t, "GET", "/", nil), "200 ok")
 }
 
@@ -447,7 +444,7 @@ func TestClosedWhileKept(t *testing.T) {
 	w := s.way()
 	for range 3 {
 		want(t, w, request(t, "PUT", "/", nil), "200 ok")
-		time.Sleep(50 * time.Millisecond) // until the end has arrived
+		arrived(t, w) // the end
 	}
 }
 
@@ -671,14 +668,14 @@ func TestCancelled(t *testing.T) {
 	why := errors.New("cut")
 	for _, at := range []string{"connecting", "waiting", "sending", "receiving", "queueing"} {
 		t.Run(at, func(t *testing.T) {
-			reached := make(chan struct{}, 1)
+			reached, sending := make(chan struct{}, 1), make(chan struct{})
 			s := serve(t, func(_ int, p *peer) {
 				p.head()
 				switch at {
 				case "receiving":
 					p.say("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n")
 				case "sending":
-					time.Sleep(50 * time.Millisecond)
+					<-sending
 				}
 				reached <- struct{}{}
 				p.gone()
@@ -706,6 +703,7 @@ func TestCancelled(t *testing.T) {
 				pr, pw := io.Pipe()
 				defer pw.Close()
 				body = pr
+				go func() { _, _ = pw.Write([]byte("x")); close(sending) }() // ends when it was read
 			}
 			began := time.Now()
 			res, err := w.RoundTrip(request(t, "POST", "/", body).WithContext(ctx))
@@ -743,7 +741,7 @@ func TestStandstill(t *testing.T) {
 		{"thinks too long", func(o *Options) { o.Answer = short }, func(p *peer) { p.gone() }, nil, nil},
 		{"stops in its head", func(*Options) {}, func(p *peer) { p.say("HTTP/1.1 200 OK\r\n"); p.gone() }, nil, nil},
 		{"stops in its body", func(o *Options) { o.Stall = short }, func(p *peer) { p.say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1"); p.gone() }, nil, nil},
-		{"takes nothing", func(o *Options) { o.Stall = short }, func(*peer) { time.Sleep(time.Second) }, func() io.Reader {
+		{"takes nothing", func(o *Options) { o.Stall = short }, func(p *peer) { <-p.t.Context().Done() }, func() io.Reader {
 			return strings.NewReader(strings.Repeat("x", 32<<20))
 		}, nil},
 	} {
@@ -770,15 +768,20 @@ func TestStandstill(t *testing.T) {
 // A server that was doubted and lives is waited for.
 func TestDoubtedOnce(t *testing.T) {
 	var asked atomic.Int32
+	doubted := make(chan struct{}, 2)
 	s := serve(t, func(_ int, p *peer) {
 		p.request()
-		time.Sleep(300 * time.Millisecond)
+		select {
+		case <-doubted:
+		case <-time.After(10 * time.Second):
+		}
+		time.Sleep(200 * time.Millisecond) // in which nobody asks again
 		p.say(ok)
 		p.gone()
 	})
 	w := s.way(func(o *Options) {
 		o.Patience = 50 * time.Millisecond
-		o.Doubt = func(context.Context, time.Time) error { asked.Add(1); return nil }
+		o.Doubt = func(context.Context, time.Time) error { asked.Add(1); doubted <- struct{}{}; return nil }
 	})
 	want(t, w, request(t, "GET", "/", nil), "200 ok")
 	if n := asked.Load(); n != 1 {
@@ -880,7 +883,6 @@ func TestOldServersAreNotKept(t *testing.T) {
 	s := serve(t, func(_ int, p *peer) {
 		p.request()
 		p.say("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\nok")
-		time.Sleep(50 * time.Millisecond)
 		p.request()
 		p.say("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nvictim")
 		p.gone()
@@ -906,7 +908,7 @@ func TestKept(t *testing.T) {
 			p.say(ok)
 		}
 	})
-	w := s.way(func(o *Options) { o.Idle, o.Keep = 2, 200*time.Millisecond })
+	w := s.way(func(o *Options) { o.Idle, o.Keep = 2, 2*time.Second })
 	kept := func() int {
 		w.pool.mu.Lock()
 		defer w.pool.mu.Unlock()
@@ -925,7 +927,7 @@ func TestKept(t *testing.T) {
 		t.Errorf("%d are kept, want 2", n)
 	}
 	for i := 0; kept() > 0; i++ {
-		if i > 500 {
+		if i > 2000 {
 			t.Fatal("they are kept for ever")
 		}
 		time.Sleep(10 * time.Millisecond)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -149,6 +150,36 @@ func settled(t *testing.T, w *Transport) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatal("a request is still in flight")
+}
+
+// arrived waits until something has come on the connection that is kept: words, or its end. It leaves them there.
+func arrived(t *testing.T, w *Transport) {
+	t.Helper()
+	for range 2000 {
+		if w.pool.waiting(t) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("nothing has come")
+}
+
+// waiting says whether there is something to read on the only connection that is kept.
+func (p *pool) waiting(t *testing.T) (something bool) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) != 1 {
+		t.Fatalf("%d connections are kept, want one", len(p.idle))
+	}
+	err := p.idle[0].ask.Control(func(fd uintptr) {
+		_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		something = !errors.Is(err, syscall.EAGAIN)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return something
 }
 
 // watched is a body that says when it was closed.
