@@ -39,7 +39,8 @@ func TestPeersDovecotToken(t *testing.T) {
 	signer := tokenSigner(t, d)
 	good := jwt.Claims{
 		Issuer: TokenIssuer, Audience: jwt.Audience{TokenAudience}, Subject: "jane@new.example",
-		Expiry: jwt.NewNumericDate(time.Now().Add(time.Minute)), IssuedAt: jwt.NewNumericDate(time.Now()),
+		Expiry:   jwt.NewNumericDate(time.Now().Add(time.Minute)),
+		IssuedAt: jwt.NewNumericDate(time.Now().Add(-5 * time.Second)), // Dovecot reads its clock with time(2), which lags
 	}
 	with := func(change func(*jwt.Claims)) jwt.Claims {
 		c := good
