@@ -52,7 +52,7 @@ func TestSuspensionFromEndToEnd(t *testing.T) {
 		if s.signedIn(t, web.Token) {
 			t.Error("the web session stands")
 		}
-		if d := time.Since(after); d > time.Second {
+		if d := time.Since(after); d > 3*time.Second { // a second, where the machine has time
 			t.Errorf("out after %v", d)
 		}
 		if f := s.all(t, sample.Old, "failures/"+string(s.MemberID(t, name))); len(f) != 1 || !contains(f[0].Value, `"count":5,`) {
