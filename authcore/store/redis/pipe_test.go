@@ -87,7 +87,12 @@ func TestGivenUpIsNotSent(t *testing.T) {
 	if err := client.Set(ctx, "k", make([]byte, sent), 0).Err(); err == nil {
 		t.Fatal("it was answered by nobody")
 	}
-	c := <-accepted
+	var c net.Conn
+	select {
+	case c = <-accepted:
+	case <-time.After(patience):
+		t.Fatal("nobody connected")
+	}
 	defer c.Close()
 	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
 	if n, err := io.Copy(io.Discard, c); err == nil || n >= sent {
