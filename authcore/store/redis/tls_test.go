@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -26,9 +27,7 @@ import (
 func TestPeersTLS(t *testing.T) {
 	needTLS(t)
 	ours, others := certificate(t), certificate(t)
-	at := freePort(t)
-	redistest.Standalone(t, "tls-port "+strings.TrimPrefix(at, "127.0.0.1:"), "tls-cert-file "+ours.cert, "tls-key-file "+ours.key,
-		"tls-ca-cert-file "+ours.cert, "tls-auth-clients yes")
+	at := speaksTLS(t, ours)
 	o := Options{Mode: Standalone, Addresses: []string{at}}
 	o.TLS = &tls.Config{RootCAs: ours.pool, Certificates: []tls.Certificate{ours.pair}, MinVersion: tls.VersionTLS12}
 	db := mustOpen(t, o)
@@ -117,12 +116,15 @@ func certificate(t *testing.T) issued {
 	return i
 }
 
-func freePort(t *testing.T) string {
+// speaksTLS starts a server and answers where it speaks TLS: at the port of a Cluster's bus, which it has none of.
+func speaksTLS(t *testing.T, i issued) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	s := redistest.Own(t, "redis-server", redistest.Account{}, func(s *redistest.Server) string {
+		return strings.Join([]string{
+			"bind 127.0.0.1", "port " + s.Port(), "dir " + s.Dir, "appendonly yes", "appendfsync always", `save ""`,
+			fmt.Sprintf("tls-port %d", s.BusPort()), "tls-cert-file " + i.cert, "tls-key-file " + i.key,
+			"tls-ca-cert-file " + i.cert, "tls-auth-clients yes",
+		}, "\n")
+	})
+	return fmt.Sprintf("127.0.0.1:%d", s.BusPort())
 }

@@ -25,7 +25,7 @@ func Own(t testing.TB, program string, as Account, conf func(s *Server) string) 
 // Port is that of its address.
 func (s *Server) Port() string { return port(s.Addr) }
 
-// BusPort is for the bus of a Cluster.
+// BusPort is for the bus of a Cluster, or another port that the server listens at.
 func (s *Server) BusPort() int { return s.busPort }
 
 // As answers the same server, spoken to as somebody else.
