@@ -111,7 +111,7 @@ func TestDrillTakeOverIPv6(t *testing.T) {
 	_ = ln.Close()
 	s := newPortedStage(t)
 	v4 := s.addr["imap"]
-	s.addr["imap"] = ln.Addr().String()
+	s.addr["imap"] = unusedAddress(t, "::1")
 	s.configure(func(c string) string { return strings.ReplaceAll(s.ported(c), v4, s.addr["imap"]) })
 	p := s.takeover()
 	p.says("latchkey serves")

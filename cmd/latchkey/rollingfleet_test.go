@@ -21,6 +21,7 @@ func newPortedFleet(t *testing.T, n int, redis string) []*stage {
 	for i, s := range nodes {
 		for _, k := range s.sockets {
 			_ = k.ln.Close()
+			s.addr[k.name] = unusedAddress(t, "127.0.0.1")
 		}
 		s.configure(func(text string) string {
 			return s.ported(text) + fmt.Sprintf("node: mx%d\nstore: {engine: redis, redis: {%s}}\n", i+1, redis)

@@ -24,26 +24,40 @@ func newPortedStage(t testing.TB) *stage {
 	s := newStage(t)
 	for _, k := range s.sockets {
 		_ = k.ln.Close()
-		s.addr[k.name] = unusedAddress(t)
+		s.addr[k.name] = unusedAddress(t, "127.0.0.1")
 	}
 	s.configure(s.ported)
 	return s
 }
 
-// stagePorts counts the ports that stages of this process were given.
-var stagePorts atomic.Int32
+// Ports of stages come in pairs. Below them lie those of the tests' Redis (from 10000 on) and mail servers (20000 to 31199), and
+// from 32768 on the kernel gives them to connections.
+const (
+	firstStagePort = 31_300
+	stagePairs     = 700 // up to 32699
+)
 
-// unusedAddress answers one that nobody listens at, and that no other stage is given. The kernel gives it to no connection
-// either: it chooses from 32768 on.
-func unusedAddress(t testing.TB) string {
+// pairsSeen counts the pairs that stages of this process looked at.
+var pairsSeen atomic.Int32
+
+// unusedAddress answers one that nobody listens at, and that no other stage is given while the test lasts: the lower port of
+// its pair is held open as a lock, so that tests of other processes keep off.
+func unusedAddress(t testing.TB, host string) string {
 	t.Helper()
-	for range 1000 {
-		port := 10_000 + (os.Getpid()*101+int(stagePorts.Add(1)))%20_000
-		ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
-		if err == nil {
-			_ = ln.Close()
-			return ln.Addr().String()
+	for range stagePairs {
+		port := firstStagePort + (os.Getpid()*31+int(pairsSeen.Add(1)))%stagePairs*2
+		lock, err := net.Listen("tcp", net.JoinHostPort(host, itoa(port)))
+		if err != nil {
+			continue
 		}
+		ln, err := net.Listen("tcp", net.JoinHostPort(host, itoa(port+1)))
+		if err != nil {
+			_ = lock.Close()
+			continue
+		}
+		t.Cleanup(func() { _ = lock.Close() })
+		_ = ln.Close()
+		return ln.Addr().String()
 	}
 	t.Fatal("no port is free")
 	return ""
