@@ -42,6 +42,10 @@ func pairsAndBound() (int, time.Duration) {
 	return 40, 4 * time.Millisecond
 }
 
+// again is how many times as many pairs are measured once more where the first ones are not as they should be: of a few pairs
+// a busy machine may make anything, of more it does not.
+const again = 4
+
 // timed is the stage of a timing drill: a hash that is cheap, so that it hides nothing, codes for everybody, and so many
 // members that pairs can be measured.
 func timed(t *testing.T, pairs, hashKiB int) *stage {
@@ -54,7 +58,7 @@ func timed(t *testing.T, pairs, hashKiB int) *stage {
 		return text + "sign_in: {codes: {per_address: 100, per_country: 1000000, per_channel: 1000000}}\n" + notify
 	})
 	s.seed()
-	s.addCrowd((pairs + codesEach - 1) / codesEach)
+	s.addCrowd(((1+again)*pairs + codesEach - 1) / codesEach)
 	return s
 }
 
@@ -117,18 +121,21 @@ func linkNumber(ctx context.Context, db store.Records, d member.DomainID, id mem
 
 // surface is a place where somebody can guess.
 type surface struct {
-	name string
+	name  string
+	pairs int // that are measured
 	// who are somebody and nobody in the i-th pair.
 	who func(i int) [2]string
 	// try sends one attempt over a connection of its own and answers how long the answer took.
 	try func(from net.Addr, login string) (time.Duration, error)
 }
 
-func (s *stage) surfaces() []surface {
+func (s *stage) surfaces(pairs int) []surface {
 	one := func(int) [2]string { return [2]string{s.people["account"].Address, "nobody-at-all@old.example"} }
-	l := []surface{{"sign-in", one, s.timeSignIn}, {"forgotten password", ofCrowd, s.timeForgotten}, {"phone code", numbersOfCrowd, s.timePhone}}
+	l := []surface{
+		{"sign-in", pairs, one, s.timeSignIn}, {"forgotten password", pairs, ofCrowd, s.timeForgotten}, {"phone code", pairs, numbersOfCrowd, s.timePhone},
+	}
 	for _, p := range stageDoors {
-		l = append(l, surface{p, one, func(from net.Addr, login string) (time.Duration, error) { return s.timeDoor(p, from, login) }})
+		l = append(l, surface{p, pairs, one, func(from net.Addr, login string) (time.Duration, error) { return s.timeDoor(p, from, login) }})
 	}
 	return l
 }
@@ -261,10 +268,10 @@ func (k *talk) guessAgain(protocol, login string) (began time.Time, answer strin
 }
 
 // difference is the median of what somebody takes longer than nobody.
-func (s *stage) difference(t *testing.T, at surface, pairs int, from *addresses) time.Duration {
+func (s *stage) difference(t *testing.T, at surface, from *addresses) time.Duration {
 	t.Helper()
 	var d []time.Duration
-	for i := range pairs {
+	for i := range at.pairs {
 		logins := at.who(i)
 		var took [2]time.Duration
 		for j := range took { // who comes first changes
@@ -280,14 +287,29 @@ func (s *stage) difference(t *testing.T, at surface, pairs int, from *addresses)
 	return d[len(d)/2]
 }
 
+// judged is the difference that counts: where the first one is not well it is measured once more, with more pairs, and that is it.
+func (s *stage) judged(t *testing.T, at surface, from *addresses, well func(d time.Duration) bool) time.Duration {
+	t.Helper()
+	d := s.difference(t, at, from)
+	t.Logf("%-18s somebody takes %v longer than nobody, by the median of %d pairs", at.name, d, at.pairs)
+	if well(d) {
+		return d
+	}
+	more := at
+	more.pairs = again * at.pairs
+	more.who = func(i int) [2]string { return at.who(at.pairs + i) }
+	d = s.difference(t, more, from)
+	t.Logf("%-18s once more: %v, by the median of %d pairs", at.name, d, more.pairs)
+	return d
+}
+
 func TestDrillTiming(t *testing.T) {
 	pairs, bound := pairsAndBound()
 	s, from := timed(t, pairs, 1024), &addresses{}
 	s.serve()
-	for _, at := range s.surfaces() {
-		d := s.difference(t, at, pairs, from)
-		t.Logf("%-18s somebody takes %v longer than nobody, by the median of %d pairs", at.name, d, pairs)
-		if d.Abs() >= bound {
+	well := func(d time.Duration) bool { return d.Abs() < bound }
+	for _, at := range s.surfaces(pairs) {
+		if d := s.judged(t, at, from, well); !well(d) {
 			t.Errorf("%s: %v, want less than %v", at.name, d, bound)
 		}
 	}
@@ -296,14 +318,13 @@ func TestDrillTiming(t *testing.T) {
 // TestDrillTimingFindsALeak builds a server that does not hash for nobody and sends codes while somebody waits, and asks that the
 // drill sees it at every surface.
 func TestDrillTimingFindsALeak(t *testing.T) {
-	s, from := timed(t, leakyPairs, 8192), &addresses{}
+	s, from := timed(t, leakyPairs, 16384), &addresses{}
 	leaky := start{args: []string{"serve", "-config", s.file}, sockets: s.sockets, binary: leakyBuild(t)}.begin(t)
 	leaky.says("latchkey serves")
 	_, bound := pairsAndBound()
-	for _, at := range s.surfaces() {
-		d := s.difference(t, at, leakyPairs, from)
-		t.Logf("%-18s leaks %v", at.name, d)
-		if d.Abs() < bound {
+	seen := func(d time.Duration) bool { return d.Abs() >= bound }
+	for _, at := range s.surfaces(leakyPairs) {
+		if d := s.judged(t, at, from, seen); !seen(d) {
 			t.Errorf("%s: a server that leaks differs by %v: the drill would not see it", at.name, d)
 		}
 	}
