@@ -284,7 +284,7 @@ func (s *stage) inTrouble(t *testing.T, name string, a try, what trouble) (tempo
 		t.Errorf("%s: told that it was wrong, and not counted", name)
 	}
 	b.set(nil)
-	time.Sleep(10 * time.Second) // a lease that could not be given back has run out, and nothing is being written any more
+	time.Sleep(15 * time.Second) // a lease that could not be given back has run out, and nothing is being written any more
 	if again, err := a.do(t.Context(), c); again != a.want {
 		t.Errorf("%s: when the trouble is over: %q, %v", name, again, err)
 	}
