@@ -47,7 +47,7 @@ peers: deps ## tests with Dovecot, Postfix, Radicale and real clients
 	@GO="$(GO)" $(GO) run ./.ci/testrun -only peers
 
 drills: ## kill -9, restarts, upstreams that fail; timing, a flood and a million rows at full length
-	@GO="$(GO)" LATCHKEY_DRILLS=long $(GO) run ./.ci/testrun -only drills
+	@GO="$(GO)" LATCHKEY_DRILLS=long $(GO) run ./.ci/testrun -only drills -budget 2h
 
 soak: ## hours in the life of a server, in SOAKTIME
 	@GO="$(GO)" LATCHKEY_SOAK=$(SOAKTIME) $(GO) run ./.ci/testrun -only soak -budget 24h

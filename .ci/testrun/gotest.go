@@ -30,9 +30,11 @@ func tests(flags ...string) func(context.Context, *runner, *result) {
 	}
 }
 
-// goTest adds what one go test -json said to res.
+// goTest adds what one go test -json said to res. A package that hangs ends with the stacks of its goroutines while the budget
+// is not used up yet: go test's own 10 minutes are too short for the longest.
 func (r *runner) goTest(ctx context.Context, res *result, args ...string) {
-	cmd := r.command(ctx, r.goTool, append([]string{"test", "-json", "-count=1"}, args...)...)
+	timeout := (r.budget * 4 / 5).String()
+	cmd := r.command(ctx, r.goTool, append([]string{"test", "-json", "-count=1", "-timeout", timeout}, args...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err == nil {

@@ -28,7 +28,7 @@ func main() {
 	ctx, cancel := context.WithTimeoutCause(ctx, *budget, fmt.Errorf("the budget of %v is used up", *budget))
 	defer cancel()
 
-	r := &runner{goTool: goTool(), fuzztime: *fuzztime, strict: os.Getenv("CI") == "true"}
+	r := &runner{goTool: goTool(), budget: *budget, fuzztime: *fuzztime, strict: os.Getenv("CI") == "true"}
 	todo, err := choose(*only)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testrun:", err)
@@ -56,17 +56,13 @@ type group struct {
 	run    func(context.Context, *runner, *result)
 }
 
-// testTimeout ends a package that hangs, with the stacks of its goroutines. Beside other work cmd/latchkey needs half of go
-// test's own 10 minutes; the budget stands above it.
-const testTimeout = "20m"
-
 var groups = []group{
 	{"check", true, makeTarget("check")},
 	{"build", true, makeTarget("build")},
-	{"race", true, tests("-race", "-skip", "^Test(Peers|Drill|Soak)", "-timeout", testTimeout)},
-	{"peers", true, tests("-run", "^TestPeers", "-timeout", testTimeout)},
-	{"drills", true, tests("-run", "^TestDrill", "-timeout", testTimeout)},
-	{"soak", false, tests("-run", "^TestSoak", "-timeout", "24h")},
+	{"race", true, tests("-race", "-skip", "^Test(Peers|Drill|Soak)")},
+	{"peers", true, tests("-run", "^TestPeers")},
+	{"drills", true, tests("-run", "^TestDrill")},
+	{"soak", false, tests("-run", "^TestSoak")},
 	{"fuzz", false, fuzz},
 }
 
@@ -94,6 +90,7 @@ type skip struct{ test, why string }
 
 type runner struct {
 	goTool   string
+	budget   time.Duration
 	fuzztime time.Duration
 	strict   bool // a skip is a failure
 	results  []*result
