@@ -47,10 +47,10 @@ peers: deps ## tests with Dovecot, Postfix, Radicale and real clients
 	@GO="$(GO)" $(GO) run ./.ci/testrun -only peers
 
 drills: ## kill -9, restarts, upstreams that fail; timing, a flood and a million rows at full length
-	@GO="$(GO)" LATCHKEY_DRILLS=long $(GO) run ./.ci/testrun -only drills -budget 2h
+	@GO="$(GO)" LATCHKEY_DRILLS=long $(GO) run ./.ci/testrun -only drills -budget 2h -figures
 
 soak: ## hours in the life of a server, in SOAKTIME
-	@GO="$(GO)" LATCHKEY_SOAK=$(SOAKTIME) $(GO) run ./.ci/testrun -only soak -budget 24h
+	@GO="$(GO)" LATCHKEY_SOAK=$(SOAKTIME) $(GO) run ./.ci/testrun -only soak -budget 24h -figures
 
 fuzz: ## every fuzz target for FUZZTIME
 	@GO="$(GO)" $(GO) run ./.ci/testrun -only fuzz -fuzztime $(FUZZTIME) -budget 24h

@@ -45,7 +45,7 @@ func (r *runner) goTest(ctx context.Context, res *result, args ...string) {
 		return
 	}
 	failedBefore := len(res.failed)
-	l := &listener{res: res, output: map[string]*strings.Builder{}, failedIn: map[string]bool{}}
+	l := &listener{res: res, figures: r.figures, output: map[string]*strings.Builder{}, failedIn: map[string]bool{}}
 	readErr := l.listen(out)
 	if err := errors.Join(readErr, cmd.Wait()); err != nil && len(res.failed) == failedBefore {
 		res.failed = append(res.failed, fmt.Sprintf("go test: %v", err))
@@ -55,6 +55,7 @@ func (r *runner) goTest(ctx context.Context, res *result, args ...string) {
 // A listener keeps each test's output until its end: it is printed if the test failed, and gives a skip its reason.
 type listener struct {
 	res      *result
+	figures  bool                        // what passes says what it logged
 	output   map[string]*strings.Builder // by package and test
 	failedIn map[string]bool             // packages in which a test failed
 }
@@ -134,12 +135,22 @@ func (l *listener) end(key string, e event) {
 		l.res.skipped = append(l.res.skipped, skip{name, reason(output)})
 	case e.Action == "pass" && e.Test != "":
 		l.res.passed++
+		if said := logged(output); l.figures && len(said) > 0 {
+			fmt.Printf("%s\n\t%s\n", name, strings.Join(said, "\n\t"))
+		}
 	}
 }
 
-// reason takes what a skipped test said out of what go test wrote around it.
+// reason is what a skipped test said.
 func reason(output string) string {
-	var said []string
+	if said := logged(output); len(said) > 0 {
+		return strings.Join(said, " ")
+	}
+	return "no reason given"
+}
+
+// logged takes what a test said out of what go test wrote around it.
+func logged(output string) (said []string) {
 	for line := range strings.Lines(output) {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "=== ") || strings.HasPrefix(line, "--- ") {
@@ -147,10 +158,7 @@ func reason(output string) string {
 		}
 		said = append(said, line)
 	}
-	if len(said) == 0 {
-		return "no reason given"
-	}
-	return strings.Join(said, " ")
+	return said
 }
 
 // fuzz runs every fuzz target of the module for a while, one after the other, as go test allows.

@@ -20,6 +20,7 @@ import (
 func main() {
 	only := flag.String("only", "", "run this group alone")
 	budget := flag.Duration("budget", 25*time.Minute, "end everything after this time")
+	figures := flag.Bool("figures", false, "print what the tests that passed have logged, too")
 	fuzztime := flag.Duration("fuzztime", 10*time.Second, "how long each fuzz target runs in the group fuzz")
 	flag.Parse()
 
@@ -28,7 +29,7 @@ func main() {
 	ctx, cancel := context.WithTimeoutCause(ctx, *budget, fmt.Errorf("the budget of %v is used up", *budget))
 	defer cancel()
 
-	r := &runner{goTool: goTool(), budget: *budget, fuzztime: *fuzztime, strict: os.Getenv("CI") == "true"}
+	r := &runner{goTool: goTool(), budget: *budget, figures: *figures, fuzztime: *fuzztime, strict: os.Getenv("CI") == "true"}
 	todo, err := choose(*only)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testrun:", err)
@@ -91,6 +92,7 @@ type skip struct{ test, why string }
 type runner struct {
 	goTool   string
 	budget   time.Duration
+	figures  bool // what passes says what it found
 	fuzztime time.Duration
 	strict   bool // a skip is a failure
 	results  []*result
