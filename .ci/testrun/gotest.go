@@ -135,22 +135,15 @@ func (l *listener) end(key string, e event) {
 		l.res.skipped = append(l.res.skipped, skip{name, reason(output)})
 	case e.Action == "pass" && e.Test != "":
 		l.res.passed++
-		if said := logged(output); l.figures && len(said) > 0 {
-			fmt.Printf("%s\n\t%s\n", name, strings.Join(said, "\n\t"))
+		if said := logged(output); l.figures && said != "" {
+			fmt.Printf("%s\n%s", name, said)
 		}
 	}
 }
 
-// reason is what a skipped test said.
+// reason takes what a skipped test said out of what go test wrote around it.
 func reason(output string) string {
-	if said := logged(output); len(said) > 0 {
-		return strings.Join(said, " ")
-	}
-	return "no reason given"
-}
-
-// logged takes what a test said out of what go test wrote around it.
-func logged(output string) (said []string) {
+	var said []string
 	for line := range strings.Lines(output) {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "=== ") || strings.HasPrefix(line, "--- ") {
@@ -158,7 +151,21 @@ func logged(output string) (said []string) {
 		}
 		said = append(said, line)
 	}
-	return said
+	if len(said) == 0 {
+		return "no reason given"
+	}
+	return strings.Join(said, " ")
+}
+
+// logged are the lines that a test logged itself: go test puts them in by four spaces, and what libraries print not.
+func logged(output string) string {
+	var said strings.Builder
+	for line := range strings.Lines(output) {
+		if strings.HasPrefix(line, "    ") && !strings.HasPrefix(strings.TrimSpace(line), "--- ") {
+			said.WriteString(line)
+		}
+	}
+	return said.String()
 }
 
 // fuzz runs every fuzz target of the module for a while, one after the other, as go test allows.
