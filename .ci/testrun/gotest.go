@@ -157,11 +157,12 @@ func reason(output string) string {
 	return strings.Join(said, " ")
 }
 
-// logged are the lines that a test logged itself: go test puts them in by four spaces, and what libraries print not.
+// logged are the first lines of what a test logged itself: go test puts them in by four spaces, and what libraries print not. What
+// follows is mostly a log of a process.
 func logged(output string) string {
 	var said strings.Builder
 	for line := range strings.Lines(output) {
-		if strings.HasPrefix(line, "    ") && !strings.HasPrefix(strings.TrimSpace(line), "--- ") {
+		if strings.HasPrefix(line, "    ") && !strings.HasPrefix(line, "     ") && !strings.HasPrefix(line, "    --- ") {
 			said.WriteString(line)
 		}
 	}
