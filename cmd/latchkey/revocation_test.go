@@ -91,7 +91,7 @@ func newRevoking(t *testing.T) *revoking {
 		s.behind["imap"] = quiet.ln.Addr().String()
 		s.configure(func(text string) string {
 			text = strings.Replace(text, "log: {level: debug}", "log: {level: info}", 1)
-			text = strings.Replace(text, "limits: {", "limits: {per_source: 10000, per_member_and_door: 1000, ", 1)
+			text = strings.Replace(text, "limits: {", "limits: {per_source: 10000, per_member_and_door: 1000, api_per_member: 100000, api_per_source: 100000, ", 1)
 			return text + fmt.Sprintf("node: mx%d\nstore: {engine: redis, redis: {%s}}\n", i+1, standalone(d.redis))
 		})
 		d.nodes = append(d.nodes, s)

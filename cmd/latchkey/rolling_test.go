@@ -115,6 +115,7 @@ func TestDrillRollingRestart(t *testing.T) {
 		}
 	}
 	for _, k := range idle {
+		_ = k.SetDeadline(time.Now().Add(patience)) // the first are older than that
 		if line, err := k.hearTo("* BYE"); err != nil {
 			t.Errorf("an idle session heard %q (%v), want BYE", line, err)
 		}
