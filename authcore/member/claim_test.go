@@ -133,6 +133,25 @@ func TestClaimRace(t *testing.T) {
 	})
 }
 
+// Another takes the value after the first has seen that it is free, and before she writes.
+func TestClaimTakenInBetween(t *testing.T) {
+	onEngines(t, func(t *testing.T, records store.Records) {
+		r, other := newRegistry(records), newRegistry(records)
+		var once sync.Once
+		r.faulty.OnApply = func(string, []store.Op) storetest.Fault {
+			once.Do(func() {
+				if err := other.link(t.Context(), "e", "bob"); err != nil {
+					t.Error(err)
+				}
+			})
+			return storetest.NoFault
+		}
+		if err := r.link(t.Context(), "d", "ann"); !errors.Is(err, member.ErrClaimed) || r.holder(t) != "bob" {
+			t.Errorf("she took it, too: %v; the holder is %q", err, r.holder(t))
+		}
+	})
+}
+
 // Members that link and unlink all the time: nobody who was told that the value is his is without it, and in the end it
 // can be had.
 func TestClaimComesAndGoes(t *testing.T) {
