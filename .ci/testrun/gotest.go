@@ -157,12 +157,12 @@ func reason(output string) string {
 	return strings.Join(said, " ")
 }
 
-// logged are the first lines of what a test logged itself: go test puts them in by four spaces, and what libraries print not. What
-// follows is mostly a log of a process.
+// logged are the lines that a test logged itself: go test puts them in by four spaces, and what libraries print not. The logs
+// of processes are left out.
 func logged(output string) string {
 	var said strings.Builder
 	for line := range strings.Lines(output) {
-		if strings.HasPrefix(line, "    ") && !strings.HasPrefix(line, "     ") && !strings.HasPrefix(line, "    --- ") {
+		if strings.HasPrefix(line, "    ") && !strings.HasPrefix(strings.TrimSpace(line), "--- ") && !strings.Contains(line, " level=") {
 			said.WriteString(line)
 		}
 	}

@@ -78,8 +78,8 @@ func TestGroupsSayTheirTimeout(t *testing.T) {
 }
 
 func TestFiguresAreWhatTestsLogged(t *testing.T) {
-	const output = "=== RUN   TestDrillX\nredis: a library speaks\n    x_test.go:7: 36 kills\n        of its log\n--- PASS: TestDrillX (1.00s)\n    --- PASS: TestDrillX/a (1.00s)\n"
-	if got, want := logged(output), "    x_test.go:7: 36 kills\n"; got != want {
+	const output = "=== RUN   TestDrillX\nredis: a library speaks\n    x_test.go:7: 36 kills\n        none lost\n        time=x level=INFO\n--- PASS: TestDrillX (1.00s)\n    --- PASS: TestDrillX/a (1.00s)\n"
+	if got, want := logged(output), "    x_test.go:7: 36 kills\n        none lost\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
