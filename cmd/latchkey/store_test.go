@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -454,25 +455,37 @@ func askAs(t *testing.T, uid int, path string) string {
 	return status
 }
 
-// dialAs connects under another effective user, on a thread of its own that ends with it.
+// dialAs connects under another effective user. Its thread takes back its own and lives on: with a thread die the processes
+// that were started on it.
 func dialAs(uid int, path string) (net.Conn, error) {
 	type dialled struct {
 		c   net.Conn
 		err error
 	}
-	done := make(chan dialled)
+	done, own := make(chan dialled), os.Geteuid()
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread must not be used again
+		runtime.LockOSThread()
 		var d dialled
-		if _, _, no := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uintptr(uid), ^uintptr(0)); no != 0 {
-			d.err = no
-		} else {
+		if d.err = effectively(uid); d.err == nil {
 			d.c, d.err = net.Dial("unix", path)
+		}
+		if err := effectively(own); err != nil {
+			d.err = errors.Join(d.err, err) // locked still: the thread must not be used again
+		} else {
+			runtime.UnlockOSThread()
 		}
 		done <- d
 	}()
 	d := <-done
 	return d.c, d.err
+}
+
+// effectively sets the effective user of the thread alone.
+func effectively(uid int) error {
+	if _, _, no := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uintptr(uid), ^uintptr(0)); no != 0 {
+		return no
+	}
+	return nil
 }
 
 // Root who works on the store of a server that is down must not leave files behind that the server's user cannot open.
