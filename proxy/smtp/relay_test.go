@@ -155,8 +155,10 @@ func TestRelayDrainInsideMessage(t *testing.T) {
 	r := newRelayed(t)
 	r.openData()
 	r.session.Drain(proxy.ErrDrain, 5*time.Second)
-	r.send(r.client, "hi\r\n.\r\nMAIL FROM:<a@new.example>\r\n")
-	r.expect(r.upstream, "hi\r\n.\r\n")
+	r.send(r.client, "hi\r\n")
+	r.expect(r.upstream, "hi\r\n") // the session has heard of the drain by now
+	r.send(r.client, ".\r\nMAIL FROM:<a@new.example>\r\n")
+	r.expect(r.upstream, ".\r\n")
 	r.send(r.upstream, "250 queued\r\n")
 	if got, _ := r.rest(r.client); got != "250 queued\r\n"+replyShuttingDown {
 		t.Errorf("the client got %q", got)
