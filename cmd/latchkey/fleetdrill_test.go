@@ -62,7 +62,7 @@ var drillPeople = []string{
 func newFleetDrill(t *testing.T, redis func(i int) string) *fleetDrill {
 	t.Helper()
 	f := &fleetDrill{t: t, app: map[string]string{}}
-	f.ledger = &ledger{fleet: f, stood: standstill(t)}
+	f.ledger = &ledger{fleet: f, stood: redistest.Standstill(t)}
 	f.now.Store("at first")
 	for i, s := range newFleetAt(t, 3, redis) {
 		tr := &http.Transport{TLSClientConfig: s.tls.Clone(), MaxIdleConnsPerHost: 8}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"latchkey/authcore/lockout"
+	"latchkey/authcore/store/redistest"
 	"latchkey/configs"
 	"latchkey/proxy/proxytest"
 )
@@ -137,7 +138,7 @@ func TestDrillUpstreamsThatFail(t *testing.T) {
 func (s *stage) later(t *testing.T) {
 	t.Helper()
 	var all sync.WaitGroup
-	stood := standstill(t)
+	stood := redistest.Standstill(t)
 	for _, protocol := range stageDoors {
 		for _, state := range []string{"app-only", "account"} {
 			all.Go(func() {

@@ -158,7 +158,7 @@ func TestPeersBusFaults(t *testing.T) {
 			var ch <-chan []byte
 			eventually(t, "a subscription", func() (err error) { ch, err = b.Subscribe(t.Context(), "topic"); return err })
 			c.fault()
-			from, stood := time.Now(), standstill(t)
+			from, stood := time.Now(), redistest.Standstill(t)
 			select {
 			case _, open := <-ch:
 				if open {
@@ -171,7 +171,7 @@ func TestPeersBusFaults(t *testing.T) {
 				t.Errorf("the gap was told after %v", took)
 			}
 			for range 3 {
-				from, stood = time.Now(), standstill(t)
+				from, stood = time.Now(), redistest.Standstill(t)
 				if err := b.Publish(t.Context(), "topic", nil); !errors.Is(err, store.ErrUnavailable) {
 					t.Errorf("publish: got %v, want store.ErrUnavailable", err)
 				}

@@ -76,7 +76,7 @@ func TestPeersCallersOwnLimit(t *testing.T) {
 		{"his own", 200 * time.Millisecond, context.DeadlineExceeded, BreakerClosed},
 		{"longer than that of any call", 2 * callLimit, store.ErrUnavailable, BreakerOpen},
 	} {
-		from, stood := time.Now(), standstill(t)
+		from, stood := time.Now(), redistest.Standstill(t)
 		ctx := store.Within(t.Context(), from.Add(c.limit))
 		_, err := db.Records().Get(ctx, store.Key{Partition: "p", Name: "n"})
 		ctx.End()
@@ -146,7 +146,7 @@ func wantUnavailable(t *testing.T, db *DB, callers int, limit time.Duration) {
 	t.Helper()
 	e := db.Ephemeral()
 	var wg sync.WaitGroup
-	took, stood := make([]time.Duration, callers), standstill(t)
+	took, stood := make([]time.Duration, callers), redistest.Standstill(t)
 	for i := range callers {
 		wg.Go(func() {
 			k := store.Key{Partition: "p", Name: fmt.Sprint(i)}

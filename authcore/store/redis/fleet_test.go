@@ -206,25 +206,6 @@ func soon(t *testing.T, what string, within time.Duration, holds func() bool) ti
 	return time.Since(began)
 }
 
-// standstill answers how long this process got no time since: a limit that is measured from outside holds beyond that.
-func standstill(t *testing.T) func() time.Duration {
-	const step = 5 * time.Millisecond
-	var stood atomic.Int64
-	var ended sync.WaitGroup
-	ctx, stop := context.WithCancel(t.Context())
-	ended.Go(func() {
-		for last := time.Now(); ctx.Err() == nil; last = time.Now() {
-			time.Sleep(step)
-			stood.Add(int64(time.Since(last) - step))
-		}
-	})
-	return func() time.Duration {
-		stop()
-		ended.Wait()
-		return time.Duration(stood.Load())
-	}
-}
-
 func (f *fleet) allClosed() bool {
 	for _, db := range f.nodes {
 		if _, err := db.Records().Get(context.Background(), store.Key{Partition: "x", Name: "x"}); !errors.Is(err, ErrRolledBack) {

@@ -1,4 +1,4 @@
-package main
+package redistest
 
 import (
 	"sync"
@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// standstill answers how long this process got no time since it was called first: what passed between two answers is taken off
+// Standstill answers how long this process got no time since it was called first: what passed between two answers is taken off
 // a limit that is measured from outside.
-func standstill(t testing.TB) func() time.Duration {
+func Standstill(t testing.TB) func() time.Duration {
 	const step = 5 * time.Millisecond
 	var stood atomic.Int64
 	var ended sync.WaitGroup
