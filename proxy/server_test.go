@@ -270,6 +270,7 @@ func TestPanics(t *testing.T) {
 					c.expect("ok A B")
 				}
 				c.expectClosed()
+				synctest.Wait() // it is closed before it is counted
 				if got := s.metric("panics_total"); got != 1 {
 					t.Errorf("panics: got %v, want 1", got)
 				}
