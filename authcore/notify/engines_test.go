@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -75,18 +74,19 @@ func TestDeathBetweenSendingAndDeletingFromAFile(t *testing.T) {
 	for i := range n {
 		b.put("d", ByEmail, PasswordChanged, fmt.Sprint(i), time.Hour)
 	}
-	var once sync.Once
-	died := make(chan struct{})
-	b.fail(func(ops []store.Op) storetest.Fault {
-		if ops[0].Kind == store.Delete && len(b.mail.all()) > n/2 {
-			once.Do(func() { close(died) })
+	died, dead := make(chan struct{}), false
+	b.fail(func(ops []store.Op) storetest.Fault { // from there on nothing is written any more
+		if !dead && ops[0].Kind == store.Delete && len(b.mail.all()) > n/2 {
+			dead = true
+			close(died)
+		}
+		if dead {
 			return storetest.FailBefore
 		}
 		return storetest.NoFault
 	})
 	_, stop := b.runs()
 	<-died
-	b.fail(func([]store.Op) storetest.Fault { return storetest.FailBefore }) // nothing is written any more
 	stop()
 	b.fail(nil)
 	first := b.mail.all()
