@@ -211,27 +211,49 @@ func TestEmailToABadServer(t *testing.T) {
 	}
 }
 
+// answered calls then between the head of an answer and its body.
+type answered struct {
+	http.RoundTripper
+	then func()
+}
+
+func (a answered) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := a.RoundTripper.RoundTrip(r)
+	if err == nil {
+		a.then()
+	}
+	return res, err
+}
+
 // A gateway that hangs, before its answer or in the middle of it, ends with the attempt's time.
 func TestGatewayThatHangs(t *testing.T) {
 	for _, c := range []struct {
-		name   string
-		answer func(w http.ResponseWriter)
-		fails  bool
+		name  string
+		in    bool // the answer; else before it
+		fails bool
 	}{
-		{"before the answer", func(http.ResponseWriter) {}, true},
-		{"in the answer", func(w http.ResponseWriter) { w.WriteHeader(200); _ = http.NewResponseController(w).Flush() }, false}, // it was taken
+		{"before the answer", false, true},
+		{"in the answer", true, false}, // it was taken
 	} {
+		ctx, over := context.WithCancel(t.Context())
 		release := make(chan struct{})
-		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { c.answer(w); <-release }))
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if c.in {
+				w.WriteHeader(200)
+				_ = http.NewResponseController(w).Flush()
+			} else {
+				over()
+			}
+			<-release
+		}))
 		g, err := NewSMS(SMSOptions{URL: s.URL + "/?key=canary-url", Format: JSONBody, Body: `{"to":"{{.To}}","text":"{{.Text}}"}`, Auth: BearerAuth, Secret: secret.New("canary-token")})
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		g.client.Transport = answered{g.client.Transport, over}
 		err = g.Send(ctx, Outgoing{ID: "1", To: "+819012345678", Text: "canary-482913"})
-		cancel()
-		if (err != nil) != c.fails || errors.Is(err, ErrRefused) {
-			t.Errorf("%s: %v", c.name, err)
+		if (err != nil) != c.fails || errors.Is(err, ErrRefused) || ctx.Err() == nil {
+			t.Errorf("%s: %v, its time was over: %v", c.name, err, ctx.Err())
 		}
 		if err != nil && (strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), "8190")) {
 			t.Errorf("%s: the error tells too much: %v", c.name, err)
