@@ -49,10 +49,16 @@ func TestNeverStaleAfterApply(t *testing.T) {
 	const names, readers, writes = 4, 300, 400
 	var written [names]atomic.Int64 // by an Apply that has returned
 	ctx, stop := context.WithCancel(t.Context())
-	var reading, writing sync.WaitGroup
+	var reading, writing, begun sync.WaitGroup
+	begun.Add(readers)
 	for i := range readers {
 		reading.Go(func() {
-			for ctx.Err() == nil {
+			hasRead := sync.OnceFunc(begun.Done)
+			defer hasRead()
+			for reads := 0; ctx.Err() == nil; reads++ {
+				if reads == 2 {
+					hasRead()
+				}
 				n := i % names
 				least := written[n].Load()
 				v, _, err := cache.Read[number](t.Context(), c, key(fmt.Sprint(n)))
@@ -63,6 +69,7 @@ func TestNeverStaleAfterApply(t *testing.T) {
 			}
 		})
 	}
+	begun.Wait() // each has read twice before anything is written
 	for n := range names {
 		writing.Go(func() {
 			for i := range int64(writes) {
