@@ -75,6 +75,7 @@ func TestDeathBetweenSendingAndDeletingFromAFile(t *testing.T) {
 		b.put("d", ByEmail, PasswordChanged, fmt.Sprint(i), time.Hour)
 	}
 	died, dead := make(chan struct{}), false
+	var begun atomic.Int64
 	b.fail(func(ops []store.Op) storetest.Fault { // from there on nothing is written any more
 		if !dead && ops[0].Kind == store.Delete && len(b.mail.all()) > n/2 {
 			dead = true
@@ -83,10 +84,14 @@ func TestDeathBetweenSendingAndDeletingFromAFile(t *testing.T) {
 		if dead {
 			return storetest.FailBefore
 		}
+		if ops[0].Kind == store.Put {
+			begun.Add(1)
+		}
 		return storetest.NoFault
 	})
 	_, stop := b.runs()
 	<-died
+	b.until("what was begun is sent", func() bool { return int64(len(b.mail.all())) == begun.Load() }) // a lease that is cut off may be there
 	stop()
 	b.fail(nil)
 	first := b.mail.all()
