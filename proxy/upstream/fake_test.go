@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
@@ -96,7 +97,7 @@ func signer(_ context.Context, c Claims) (secret.String, error) {
 	return secret.New("jwt." + c.Issuer + "." + c.Audience + "." + c.Subject), nil
 }
 
-// pool builds a Pool of servers, with what tests seldom care for filled in.
+// pool builds a Pool of servers, with what tests seldom care for filled in, and patient: the machine may be busy.
 func pool(t *testing.T, servers ...Server) *Pool {
 	t.Helper()
 	return poolOf(t, Options{Servers: servers})
@@ -108,7 +109,8 @@ func poolOf(t *testing.T, o Options) *Pool {
 	for i := range servers {
 		fill(&servers[i])
 	}
-	o.Token, o.ProbeTimeout = signer, 5*time.Second
+	o.Token, o.ProbeTimeout = signer, time.Minute
+	o.SignInTimeout = cmp.Or(o.SignInTimeout, time.Minute)
 	p, err := New(o)
 	if err != nil {
 		t.Fatalf("New: %v", err)

@@ -210,7 +210,7 @@ func (w *way) alive(ctx context.Context, since time.Time) bool {
 
 // askAlive asks on a connection of its own. It is nobody's request, so it ends by its own time or with the Pool.
 func (w *way) askAlive() error {
-	ctx, cancel := context.WithTimeout(w.h.pool.life, aliveTimeout)
+	ctx, cancel := context.WithTimeout(w.h.pool.life, w.h.pool.o.alive)
 	defer cancel()
 	t := w.h.s.newTransport(w.h.s.tls, w.address)
 	defer t.CloseIdleConnections()

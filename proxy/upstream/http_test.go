@@ -62,21 +62,19 @@ func TestHTTPSignIn(t *testing.T) {
 	}
 }
 
-// wayTo builds the way to h, impatient enough for tests.
-func wayTo(t *testing.T, address string) *HTTP {
-	t.Helper()
-	return waitingWayTo(t, address, 50*time.Millisecond)
-}
-
-func waitingWayTo(t *testing.T, address string, patience time.Duration) *HTTP {
+// wayTo builds the way to h: how long a request waits before it is asked whether the server is alive, and how long that may
+// take.
+func wayTo(t *testing.T, address string, patience, alive time.Duration) *HTTP {
 	t.Helper()
 	server := Server{Name: "dav", Protocol: HTTPProtocol, Addresses: []string{address}, Way: Header, Header: "X-Remote-User"}
-	h, err := poolOf(t, Options{Servers: []Server{server}, patience: patience}).HTTP("dav")
+	h, err := poolOf(t, Options{Servers: []Server{server}, patience: patience, alive: alive}).HTTP("dav")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return h
 }
+
+const short = 50 * time.Millisecond
 
 func ask(t *testing.T, ctx context.Context, h *HTTP) (string, error) {
 	t.Helper()
@@ -108,7 +106,7 @@ func TestRoundTripWaitsForTheBusy(t *testing.T) {
 		case <-r.Context().Done():
 		}
 	}))
-	got, err := ask(t, t.Context(), wayTo(t, address))
+	got, err := ask(t, t.Context(), wayTo(t, address, short, time.Minute))
 	if err != nil || got != "done" {
 		t.Errorf("answer %q, %v", got, err)
 	}
@@ -122,7 +120,7 @@ func TestRoundTripGivesUpTheDead(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = ln.Close() })
 	began := time.Now()
-	_, err = ask(t, t.Context(), wayTo(t, ln.Addr().String()))
+	_, err = ask(t, t.Context(), wayTo(t, ln.Addr().String(), short, short))
 	wantStep(t, err, "dav", StepRequest)
 	if took := time.Since(began); !errors.Is(err, errStalled) || took > 4*time.Second {
 		t.Errorf("error %v after %v", err, took)
@@ -130,7 +128,7 @@ func TestRoundTripGivesUpTheDead(t *testing.T) {
 }
 
 func TestRoundTripDown(t *testing.T) {
-	_, err := ask(t, t.Context(), wayTo(t, proxytest.Refusing(t)))
+	_, err := ask(t, t.Context(), wayTo(t, proxytest.Refusing(t), short, short))
 	wantStep(t, err, "dav", StepConnect)
 }
 
@@ -140,7 +138,7 @@ func TestRoundTripEndsWithItsCaller(t *testing.T) {
 		close(began)
 		<-r.Context().Done()
 	}))
-	h := waitingWayTo(t, address, time.Hour)
+	h := wayTo(t, address, time.Hour, short)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("cut")
 	go func() { <-began; cancel(why) }()
@@ -153,7 +151,7 @@ func TestRoundTripBoundsHeaders(t *testing.T) {
 	address := serveDAV(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Long", strings.Repeat("x", maxResponseHeaders+1))
 	}))
-	if _, err := ask(t, t.Context(), wayTo(t, address)); err == nil {
+	if _, err := ask(t, t.Context(), wayTo(t, address, time.Minute, time.Minute)); err == nil {
 		t.Error("a response with endless headers was taken")
 	}
 }

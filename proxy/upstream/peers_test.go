@@ -79,7 +79,7 @@ func TestPeersDoctor(t *testing.T) {
 		fill(&servers[i])
 		servers[i].ProbeUser = "jane@new.example"
 	}
-	p, err := New(Options{Servers: servers, Token: dovecotSigner(t, d)})
+	p, err := New(Options{Servers: servers, Token: dovecotSigner(t, d), ProbeTimeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestPeersDoctorWrongTokens(t *testing.T) {
 			for protocol, address := range map[string]string{IMAP: d.IMAP, POP3: d.POP3} {
 				one := Server{Name: "token", Protocol: protocol, Addresses: []string{address}, Way: proxy.Token, Token: TokenSettings{Audience: peers.TokenAudience, Issuer: peers.TokenIssuer}}
 				fill(&one)
-				p, err := New(Options{Servers: []Server{one}, Token: token})
+				p, err := New(Options{Servers: []Server{one}, Token: token, ProbeTimeout: time.Minute})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -239,11 +239,11 @@ func TestProbePOP3(t *testing.T) {
 	}
 }
 
-// davServer knows the member by X-Remote-User, by a bearer token, or by Basic.
-func davServer(date time.Time) http.Handler {
+// davServer knows the member by X-Remote-User, by a bearer token, or by Basic. Its clock is ahead of ours.
+func davServer(ahead time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("DAV", "1, 3, calendar-access")
-		w.Header().Set("Date", date.UTC().Format(http.TimeFormat))
+		w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
 		if r.Method == http.MethodOptions {
 			return
 		}
@@ -272,7 +272,7 @@ func serveDAV(t *testing.T, h http.Handler) string {
 }
 
 func TestProbeHTTP(t *testing.T) {
-	at := serveDAV(t, davServer(time.Now().Add(10*time.Minute)))
+	at := serveDAV(t, davServer(10*time.Minute))
 	for _, tt := range []struct {
 		name   string
 		change func(*Server)

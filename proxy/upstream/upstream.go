@@ -41,7 +41,7 @@ type Options struct {
 	// Log is told when an upstream falls ill and when it recovers. Nil: nobody is.
 	Log *slog.Logger
 
-	patience time.Duration // tests have less
+	patience, alive time.Duration // tests have others
 }
 
 // Claims are what a token for an upstream says beside its times and its id.
@@ -112,6 +112,7 @@ func (o *Options) setDefaults() {
 	def(&o.ProbeEvery, 30*time.Second)
 	def(&o.ProbeTimeout, 10*time.Second)
 	def(&o.patience, patience)
+	def(&o.alive, aliveTimeout)
 	if o.HelloName == "" {
 		o.HelloName = "localhost"
 	}
