@@ -87,6 +87,15 @@ func TestLoads(t *testing.T) {
 	}
 }
 
+// However little time there is, or is left when a worker begins, each does something.
+func TestLoadOfNoTime(t *testing.T) {
+	j := blink("signin", listen(t, each(backendIMAP)))
+	j.Seconds = 0
+	if m, err := doJob(t, j); err != nil || m.Errors > 0 || m.Operations < int64(j.Concurrency) {
+		t.Errorf("got %+v, %v", m, err)
+	}
+}
+
 // A server that lets nobody in, or not everybody, must not look fast.
 func TestRefusalsAreErrors(t *testing.T) {
 	no := refusing("* OK ready\r\n", "a NO [AUTHENTICATIONFAILED] no\r\n")

@@ -26,7 +26,7 @@ const floodBefore = 3 * time.Second
 
 func floodLoad(ctx context.Context, j job) (measurement, error) {
 	f := &flood{j: j, turns: make(chan struct{})}
-	flooding, stop := context.WithTimeout(ctx, floodBefore+seconds(j.Seconds))
+	flooding, stop := context.WithCancel(ctx) // it lasts as long as what is measured
 	defer stop()
 	var all sync.WaitGroup
 	all.Go(func() { f.run(flooding) })

@@ -49,12 +49,12 @@ type tally struct {
 	first  error           // guarded by mu
 }
 
-// work is one worker's time.
+// work is one worker's time. He does one operation at least, however late he begins.
 func (t *tally) work(ctx context.Context, w worker, until time.Time) {
 	var took []time.Duration
-	for len(took) < maxOperations && ctx.Err() == nil {
+	for first := true; len(took) < maxOperations && ctx.Err() == nil; first = false {
 		began := time.Now()
-		if began.After(until) {
+		if !first && began.After(until) {
 			break
 		}
 		if err := w.once(); err != nil {
