@@ -202,7 +202,7 @@ const lastWrite = 50 * time.Millisecond
 // sentWhole says whether the request has left whole: its connection could take another.
 func (s *sender) sentWhole() bool {
 	if s.ending.Load() { // the server may be faster than we are
-		long := time.NewTimer(lastWrite)
+		long := time.NewTimer(s.x.t.o.lastWrite)
 		defer long.Stop()
 		select {
 		case <-s.done:

@@ -48,6 +48,8 @@ type Options struct {
 	Keep time.Duration
 	// HeadBytes bounds the head of an answer, with those before it that are informational. Zero: 64 KiB.
 	HeadBytes int
+
+	lastWrite time.Duration // tests have more
 }
 
 func (o *Options) setDefaults() {
@@ -59,6 +61,7 @@ func (o *Options) setDefaults() {
 	o.Conns, o.Idle = cmp.Or(o.Conns, 256), cmp.Or(o.Idle, 32)
 	o.Keep = cmp.Or(o.Keep, 45*time.Second)
 	o.HeadBytes = cmp.Or(o.HeadBytes, 64<<10)
+	o.lastWrite = cmp.Or(o.lastWrite, lastWrite)
 }
 
 // Transport is the way to one server, whatever host a request names. It is safe for use by many goroutines. A request is

@@ -65,7 +65,7 @@ func serveOn(t *testing.T, network, address string, wrap func(net.Conn) net.Conn
 // way makes a Transport to s.
 func (s *server) way(change ...func(*Options)) *Transport {
 	s.t.Helper()
-	o := Options{Dial: func(ctx context.Context) (net.Conn, error) {
+	o := Options{lastWrite: time.Minute, Dial: func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, s.addr.Network(), s.addr.String())
 	}}
@@ -201,7 +201,7 @@ func (b *watched) wantClosed(t *testing.T) {
 	t.Helper()
 	select {
 	case <-b.closed:
-	case <-time.After(5 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Error("the request's body is not closed")
 	}
 }
