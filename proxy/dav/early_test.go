@@ -39,7 +39,8 @@ func TestWhatIsLeftIsNoRequest(t *testing.T) {
 	} {
 		for _, size := range []string{"Content-Length: 90000", "Transfer-Encoding: chunked"} {
 			t.Run(name+" "+size, func(t *testing.T) {
-				s := start(t, &recorder{}, tt.change, func(s *scene) { s.stall = 200 * time.Millisecond })
+				t.Parallel()
+				s := start(t, &recorder{}, tt.change, func(s *scene) { s.stall = 4 * time.Second }) // the upstream has its time, too
 				c := s.dial()
 				c.send("PUT /"+member+"/a HTTP/1.1", basic, size)
 				res := c.response()
@@ -47,7 +48,9 @@ func TestWhatIsLeftIsNoRequest(t *testing.T) {
 					t.Errorf("got %s, close %v; want %d and the end of the connection", res.Status, res.Close, tt.status)
 				}
 				_, _ = io.Copy(io.Discard, res.Body)
-				time.Sleep(2 * s.stall) // until nobody waits for the rest
+				_ = c.SetReadDeadline(time.Now().Add(s.stall))
+				_, _ = c.r.Peek(1) // until nobody waits for the rest
+				_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
 				_, _ = io.WriteString(c, "GET /.well-known/caldav HTTP/1.1\r\nHost: "+host+"\r\n\r\n")
 				if rest, _ := io.ReadAll(c.r); len(rest) > 0 {
 					t.Errorf("it was taken for a request: %.100q", rest)

@@ -362,6 +362,7 @@ func TestStalledClients(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		for _, sends := range []bool{false, true} {
 			t.Run(fmt.Sprintf("http2=%v sends=%v", http2, sends), func(t *testing.T) {
+				t.Parallel()
 				released := make(chan struct{})
 				s := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					defer close(released)
@@ -370,7 +371,7 @@ func TestStalledClients(t *testing.T) {
 					}
 					_, _ = io.Copy(io.Discard, r.Body)
 					<-r.Context().Done()
-				}), func(s *scene) { s.stall = 200 * time.Millisecond })
+				}), func(s *scene) { s.stall = 2 * time.Second }) // until the request has come to the upstream, too
 				pr, pw := io.Pipe()
 				var body io.Reader
 				if sends {
