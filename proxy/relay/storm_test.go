@@ -350,6 +350,9 @@ func TestCutOfTheRefused(t *testing.T) {
 				busy.Go(func() { start().Cut(errCut) })
 			}
 			busy.Wait() // those that are there leave
+			if err := engine.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 			for i := range ends {
 				if n := ends[i].Load(); n != 1 {
 					t.Fatalf("session %d has ended %d times", i, n)
