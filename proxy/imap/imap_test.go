@@ -71,12 +71,14 @@ func TestEveryReasonHasAReply(t *testing.T) {
 				t.Fatalf("%s has no code", reason)
 			}
 			ending := " [" + code + "] " + reason.Sentence() + "\r\n"
-			if got, want := refuse(t, reason), "* BYE"+ending; got != want {
-				t.Errorf("instead of a greeting: %q, want %q", got, want)
-			}
-			if got, want := attempt(t, reason), "a1 NO"+ending; got != want {
-				t.Errorf("to an attempt: %q, want %q", got, want)
-			}
+			synctest.Test(t, func(t *testing.T) { // a last word waits a second for its reader
+				if got, want := refuse(t, reason), "* BYE"+ending; got != want {
+					t.Errorf("instead of a greeting: %q, want %q", got, want)
+				}
+				if got, want := attempt(t, reason), "a1 NO"+ending; got != want {
+					t.Errorf("to an attempt: %q, want %q", got, want)
+				}
+			})
 		})
 	}
 }

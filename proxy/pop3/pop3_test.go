@@ -96,12 +96,14 @@ func TestEveryReasonHasAReply(t *testing.T) {
 				t.Fatalf("%s has no code", reason)
 			}
 			want := "-ERR " + code + reason.Sentence() + "\r\n"
-			if got := refuse(t, reason); got != want {
-				t.Errorf("instead of a greeting: %q, want %q", got, want)
-			}
-			if got := attempt(t, reason); got != want {
-				t.Errorf("to an attempt: %q, want %q", got, want)
-			}
+			synctest.Test(t, func(t *testing.T) { // a last word waits a second for its reader
+				if got := refuse(t, reason); got != want {
+					t.Errorf("instead of a greeting: %q, want %q", got, want)
+				}
+				if got := attempt(t, reason); got != want {
+					t.Errorf("to an attempt: %q, want %q", got, want)
+				}
+			})
 			if len(want) > 512 {
 				t.Errorf("%d octets, RFC 1939 section 3 allows 512", len(want))
 			}

@@ -3,12 +3,12 @@ package smtp
 import (
 	"context"
 	"io"
-	"net"
 	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"latchkey/authcore"
 	"latchkey/proxy"
@@ -79,20 +79,28 @@ func TestReasons(t *testing.T) {
 }
 
 func TestRefuse(t *testing.T) {
-	addr := netip.MustParseAddrPort("192.0.2.1:587")
 	for _, why := range []authcore.Reason{authcore.TooManyConnections, authcore.Unavailable} {
-		client, door := proxytest.Pipe(addr, addr)
-		said := make(chan string)
-		go func(c net.Conn) {
-			p, _ := io.ReadAll(c)
-			said <- string(p)
-		}(client)
-		if err := New(Options{}).Refuse(wire.New(door, wire.Options{}), why, why.Sentence()); err != nil {
-			t.Error(err)
-		}
-		if got, want := <-said, "421 4.7.0 "+why.Sentence()+"\r\n"; got != want {
-			t.Errorf("%s: got %q, want %q", why, got, want)
-		}
-		_ = client.Close()
+		synctest.Test(t, func(t *testing.T) { // a last word waits a second for its reader
+			if got, want := refuse(t, why), "421 4.7.0 "+why.Sentence()+"\r\n"; got != want {
+				t.Errorf("%s: got %q, want %q", why, got, want)
+			}
+		})
 	}
+}
+
+// refuse answers what a client hears that is not let in at all.
+func refuse(t *testing.T, why authcore.Reason) string {
+	t.Helper()
+	addr := netip.MustParseAddrPort("192.0.2.1:587")
+	client, door := proxytest.Pipe(addr, addr)
+	defer func() { _ = client.Close() }()
+	said := make(chan string)
+	go func() {
+		p, _ := io.ReadAll(client)
+		said <- string(p)
+	}()
+	if err := New(Options{}).Refuse(wire.New(door, wire.Options{}), why, why.Sentence()); err != nil {
+		t.Error(err)
+	}
+	return <-said
 }
