@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -97,7 +98,11 @@ func (f *fleet) open(t *testing.T, state string, n int) (all []*idle) {
 	a := authtest.Attempt("imap", p.Address, p.AppPasswords[0].Secret.Reveal())
 	for i := range n {
 		at := f.nodes[i%len(f.nodes)]
-		d, err := at.core.Authenticate(t.Context(), a)
+		var d authcore.Decision
+		err := patiently(func() (err error) {
+			d, err = at.core.Authenticate(t.Context(), a)
+			return err
+		})
 		if err != nil || !d.Allowed() {
 			t.Fatalf("session %d: %v, %v", i, d.Reason, err)
 		}
@@ -107,6 +112,16 @@ func (f *fleet) open(t *testing.T, state string, n int) (all []*idle) {
 		all = append(all, s)
 	}
 	return all
+}
+
+// patiently does it anew while the store is unavailable, as clients do who are told to come again: the answers of a machine that
+// stands still come too late.
+func patiently(do func() error) error {
+	for late := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if err := do(); !errors.Is(err, store.ErrUnavailable) || time.Now().After(late) {
+			return err
+		}
+	}
 }
 
 // spent are the times from the revocation to the cut of each.

@@ -17,8 +17,8 @@ import (
 )
 
 // A revocation reaches the last of 3 000 idle sessions on three nodes over a real Redis, also while the bus loses its
-// connections every two seconds, and while it loses every message. The assertion leaves a busy machine its time; the
-// figures are in the log, and in docs/fleet.md.
+// connections every two seconds, and while it loses every message. What the machine stood still counts for none;
+// the figures, with it, are in the log, and in docs/fleet.md.
 func TestDrillRevocationOverRedis(t *testing.T) {
 	redistest.Need(t, "redis-server")
 	sessions, rounds := 300, 2
@@ -48,14 +48,12 @@ func TestDrillRevocationOverRedis(t *testing.T) {
 			go func() { defer close(harmed); harm(ctx, server, buses) }()
 			defer func() { cancel(); <-harmed }()
 			var l []time.Duration
+			stood := redistest.Standstill(t)
 			for round := range rounds {
-				l = append(l, f.endAll(t, sessions, time.Duration(round)*237*time.Millisecond)...)
+				l = append(l, f.endAll(t, sessions, time.Duration(round)*237*time.Millisecond, stood)...)
 			}
 			slices.Sort(l)
 			t.Logf("%s, %d rounds\n%s", name, rounds, histogram(l))
-			if last := l[len(l)-1]; last > 2*time.Second {
-				t.Errorf("the last one was cut after %v", last)
-			}
 		})
 	}
 }
@@ -75,19 +73,28 @@ func overRedis(t *testing.T, server *redistest.Server) (f *fleet, buses []*store
 	return f, buses, stop
 }
 
-// endAll opens sessions, lets them idle a while and signs their member out everywhere.
-func (f *fleet) endAll(t *testing.T, sessions int, while time.Duration) []time.Duration {
+// endAll opens sessions, lets them idle a while and signs their member out everywhere. The last one has two seconds, and what
+// the machine stood still.
+func (f *fleet) endAll(t *testing.T, sessions int, while time.Duration, stood func() time.Duration) []time.Duration {
 	t.Helper()
 	all := f.open(t, "app-only", sessions)
 	time.Sleep(1500*time.Millisecond + while)
-	began := time.Now()
-	if _, err := f.SignOutEverywhere(t.Context(), authtest.Operator(), f.People["app-only"].Address); err != nil {
+	began, before := time.Now(), stood()
+	err := patiently(func() error {
+		_, err := f.SignOutEverywhere(t.Context(), authtest.Operator(), f.People["app-only"].Address)
+		return err
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := began.Add(5 * time.Second); time.Now().Before(deadline) && !allCut(all); {
+	for deadline := began.Add(time.Minute); time.Now().Before(deadline) && !allCut(all); {
 		time.Sleep(10 * time.Millisecond)
 	}
-	return spent(t, all, began)
+	still, l := stood()-before, spent(t, all, began)
+	if last := l[len(l)-1]; last-still > 2*time.Second {
+		t.Errorf("the last one was cut after %v, of which the machine stood still for %v", last, still)
+	}
+	return l
 }
 
 func allCut(all []*idle) bool {
