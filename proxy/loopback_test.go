@@ -100,7 +100,7 @@ func descriptors(t *testing.T) int {
 // settles waits, in real time, until count answers want again.
 func settles(t *testing.T, what string, want int, count func() int) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		got := count()
 		if got <= want {
 			return

@@ -39,7 +39,7 @@ func newRelayed(t *testing.T) *relayed {
 	return r
 }
 
-// sockets are the two ends of a TCP connection that give up after ten seconds.
+// sockets are the two ends of a TCP connection that give up after a minute.
 func sockets(t *testing.T) (a, b net.Conn) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -53,7 +53,7 @@ func sockets(t *testing.T) (a, b net.Conn) {
 		t.Fatal(err)
 	}
 	for _, c := range []net.Conn{a, b} {
-		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		t.Cleanup(func() { _ = c.Close() })
 	}
 	return a, b
@@ -154,7 +154,7 @@ func TestRelayCutAfterTheDot(t *testing.T) {
 func TestRelayDrainInsideMessage(t *testing.T) {
 	r := newRelayed(t)
 	r.openData()
-	r.session.Drain(proxy.ErrDrain, 5*time.Second)
+	r.session.Drain(proxy.ErrDrain, time.Minute)
 	r.send(r.client, "hi\r\n")
 	r.expect(r.upstream, "hi\r\n") // the session has heard of the drain by now
 	r.send(r.client, ".\r\nMAIL FROM:<a@new.example>\r\n")
