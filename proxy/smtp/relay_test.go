@@ -4,18 +4,21 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"latchkey/authcore"
 	"latchkey/proxy"
+	"latchkey/proxy/proxytest"
 	"latchkey/proxy/relay"
 	"latchkey/proxy/wire"
 )
 
-// relayed is a session over real sockets, the relay between them.
+// relayed is a session with the relay between its two ends.
 type relayed struct {
 	t                *testing.T
 	client, upstream net.Conn
@@ -23,14 +26,17 @@ type relayed struct {
 	end              chan relay.End
 }
 
-func newRelayed(t *testing.T) *relayed {
+// newRelayed starts one over real sockets.
+func newRelayed(t *testing.T) *relayed { return newRelayedOver(t, sockets) }
+
+func newRelayedOver(t *testing.T, connected func(*testing.T) (a, b net.Conn)) *relayed {
 	p := New(Options{Hostname: "door.example"})
 	passage := p.Relay(
 		&proxy.Login{Decision: authcore.Decision{Addresses: []string{"a@new.example"}, Session: "s1"}},
 		proxy.Welcome{Capabilities: []string{"SIZE 10", "CHUNKING"}, AddReceived: true},
 	)
-	client, door := sockets(t)
-	leg, upstream := sockets(t)
+	client, door := connected(t)
+	leg, upstream := connected(t)
 	r := &relayed{t: t, client: client, upstream: upstream, end: make(chan relay.End, 1)}
 	engine := relay.New(relay.Settings{})
 	r.session = engine.Start(wire.New(door, wire.Options{}), wire.New(leg, wire.Options{}), relay.Options{
@@ -56,6 +62,14 @@ func sockets(t *testing.T) (a, b net.Conn) {
 		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		t.Cleanup(func() { _ = c.Close() })
 	}
+	return a, b
+}
+
+// pipes are the two ends of a connection in memory, for fake time.
+func pipes(t *testing.T) (a, b net.Conn) {
+	addr := netip.MustParseAddrPort("192.0.2.1:587")
+	a, b = proxytest.Pipe(addr, addr)
+	t.Cleanup(func() { _, _ = a.Close(), b.Close() })
 	return a, b
 }
 
@@ -135,20 +149,23 @@ func TestRelayCutInsideMessage(t *testing.T) {
 	}
 }
 
+// In fake time: the reply has 900 ms to come.
 func TestRelayCutAfterTheDot(t *testing.T) {
-	r := newRelayed(t)
-	r.openData()
-	r.send(r.client, ".\r\n")
-	r.expect(r.upstream, ".\r\n")
-	r.session.Cut(proxy.ErrRevoked)
-	r.send(r.upstream, "250 queued\r\n")
-	if got, _ := r.rest(r.client); got != "250 queued\r\n"+replyCut {
-		t.Errorf("the client got %q", got)
-	}
-	if got, reset := r.rest(r.upstream); got != "" || reset {
-		t.Errorf("the upstream got %q, reset %v", got, reset)
-	}
-	<-r.end
+	synctest.Test(t, func(t *testing.T) {
+		r := newRelayedOver(t, pipes)
+		r.openData()
+		r.send(r.client, ".\r\n")
+		r.expect(r.upstream, ".\r\n")
+		r.session.Cut(proxy.ErrRevoked)
+		r.send(r.upstream, "250 queued\r\n")
+		if got, _ := r.rest(r.client); got != "250 queued\r\n"+replyCut {
+			t.Errorf("the client got %q", got)
+		}
+		if got, reset := r.rest(r.upstream); got != "" || reset {
+			t.Errorf("the upstream got %q, reset %v", got, reset)
+		}
+		<-r.end
+	})
 }
 
 func TestRelayDrainInsideMessage(t *testing.T) {
