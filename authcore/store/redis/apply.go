@@ -133,7 +133,7 @@ var errHeld = fmt.Errorf("%w: writes are held for a snapshot that did not begin,
 
 // held repeats the batch until the snapshot that holds writers has begun: some milliseconds.
 func (b *batch) held(ctx context.Context) (int64, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, callLimit, errHeld)
+	ctx, cancel := context.WithTimeoutCause(ctx, b.db.options.limits.call, errHeld)
 	defer cancel()
 	for sleep(ctx, heldPause) {
 		if revision, answer, err := b.run(ctx); answer != answerHeld {

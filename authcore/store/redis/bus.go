@@ -80,7 +80,7 @@ func (b *Bus) Publish(ctx context.Context, topic string, msg []byte) error {
 		return err
 	}
 	defer b.leave()
-	limited, cancel := context.WithTimeout(ctx, callLimit)
+	limited, cancel := context.WithTimeout(ctx, b.db.options.limits.call)
 	defer cancel()
 	// A copy, for a caller who leaves early has his message back while it is sent.
 	p := &publication{topic: topic, msg: bytes.Clone(msg), left: limited.Done(), done: make(chan error, 1)}
@@ -137,7 +137,7 @@ func (b *Bus) Subscribe(ctx context.Context, topic string) (<-chan []byte, error
 	if err := cmp.Or(store.CheckTopic(topic), ctx.Err()); err != nil {
 		return nil, err
 	}
-	limited, cancel := context.WithTimeout(ctx, callLimit)
+	limited, cancel := context.WithTimeout(ctx, b.db.options.limits.call)
 	defer cancel()
 	for {
 		a, changed, err := b.ask(ctx, topic)

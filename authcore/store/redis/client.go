@@ -96,7 +96,7 @@ func (o Options) server(addr string, greet greeting) *goredis.Options {
 	return &goredis.Options{
 		Addr: addr, Username: o.User, Password: o.Password.Reveal(), DB: o.Database, TLSConfig: o.TLS,
 		Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
-		DialTimeout: dialLimit, ReadTimeout: callLimit, WriteTimeout: callLimit, PoolTimeout: callLimit,
+		DialTimeout: dialLimit, ReadTimeout: o.limits.call, WriteTimeout: o.limits.call, PoolTimeout: o.limits.call,
 		PoolSize: poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleLimit, OnConnect: greet, Dialer: o.dial,
 	}
 }
@@ -107,7 +107,7 @@ func (o Options) failover(greet greeting) *goredis.FailoverOptions {
 		SentinelUsername: o.SentinelUser, SentinelPassword: o.SentinelPassword.Reveal(),
 		Username: o.User, Password: o.Password.Reveal(), DB: o.Database, TLSConfig: o.TLS,
 		Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
-		DialTimeout: dialLimit, ReadTimeout: callLimit, WriteTimeout: callLimit, PoolTimeout: callLimit,
+		DialTimeout: dialLimit, ReadTimeout: o.limits.call, WriteTimeout: o.limits.call, PoolTimeout: o.limits.call,
 		PoolSize: poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleLimit, OnConnect: greet, Dialer: o.dial,
 	}
 }
@@ -117,7 +117,7 @@ func (o Options) cluster(greet greeting) *goredis.ClusterOptions {
 	return &goredis.ClusterOptions{
 		Addrs: o.Addresses, Username: o.User, Password: o.Password.Reveal(), TLSConfig: o.TLS,
 		Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
-		DialTimeout: dialLimit, ReadTimeout: callLimit, WriteTimeout: callLimit, PoolTimeout: callLimit,
+		DialTimeout: dialLimit, ReadTimeout: o.limits.call, WriteTimeout: o.limits.call, PoolTimeout: o.limits.call,
 		PoolSize: poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleLimit, OnConnect: greet, Dialer: o.dial,
 	}
 }

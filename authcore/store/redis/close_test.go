@@ -17,6 +17,7 @@ func TestPeersCloseWhileCalled(t *testing.T) {
 	for name, start := range servers {
 		t.Run(name, func(t *testing.T) {
 			o := start(t)
+			o.limits = limits{} // those of an installation
 			before := ours()
 			db := mustOpen(t, o)
 			var messages <-chan []byte

@@ -68,9 +68,9 @@ func TestPeersOneTaker(t *testing.T) {
 // The answer to a call is lost, and go on as if it had come.
 func TestPeersLostAnswers(t *testing.T) {
 	s := redistest.StandaloneWith(t, redistest.Options{Proxied: true})
-	db := mustOpen(t, Options{Mode: Standalone, Addresses: []string{s.ClientAddr()}})
+	db := mustOpen(t, Options{Mode: Standalone, Addresses: []string{s.ClientAddr()}, limits: unhurried()})
 	e, ctx := db.Ephemeral(), t.Context()
-	other := mustOpen(t, Options{Mode: Standalone, Addresses: []string{s.Addr}}).Ephemeral()
+	other := mustOpen(t, Options{Mode: Standalone, Addresses: []string{s.Addr}, limits: unhurried()}).Ephemeral()
 	s.Proxy.CutAnswers(1)
 	if err := e.Put(ctx, ticket, []byte("once"), time.Minute); err != nil {
 		t.Fatalf("put: %v", err)

@@ -95,7 +95,7 @@ func (b *Bus) follow(err error) {
 		b.db.router.moved(metaGroup, addr)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), b.db.options.limits.call)
 	defer cancel()
 	_ = b.db.router.refresh(ctx) // the next attempt tells whether that helped
 }
@@ -120,7 +120,7 @@ func (b *Bus) listen() (*hearing, error) {
 		return h.dial(ctx, to, network, addr)
 	}
 	h.client = goredis.NewClient(o)
-	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), b.db.options.limits.call)
 	defer cancel()
 	h.pubsub = h.client.SSubscribe(ctx)
 	if err := h.subscribe(ctx); err != nil {
@@ -166,7 +166,7 @@ func (h *hearing) serve() error {
 func (h *hearing) watch() error {
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
-	for silent := 0; silent <= maxSilent; silent++ {
+	for silent := 0; silent <= h.bus.db.options.limits.silent; silent++ {
 		select {
 		case <-tick.C:
 			if h.beats.Swap(0) > 0 {

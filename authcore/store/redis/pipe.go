@@ -36,7 +36,7 @@ func (db *DB) do(ctx context.Context, group int, write bool, cmds ...goredis.Cmd
 	if err := before.allow(); err != nil {
 		return err
 	}
-	ctx, until, own := untilWhen(ctx)
+	ctx, until, own := untilWhen(ctx, db.options.limits.call)
 	err, end := db.try(ctx, until, group, write, cmds), answered
 	switch over := err != nil && !time.Now().Before(until); {
 	case err == nil:
@@ -53,8 +53,8 @@ func (db *DB) do(ctx context.Context, group int, write bool, cmds ...goredis.Cmd
 
 // untilWhen answers when a call ends that begins now, and whether that is its caller's own limit, which tells nothing of
 // the server. ctx is what is beneath that limit, so that no call has a timer but its request's.
-func untilWhen(ctx context.Context) (beneath context.Context, until time.Time, own bool) {
-	until = time.Now().Add(callLimit)
+func untilWhen(ctx context.Context, limit time.Duration) (beneath context.Context, until time.Time, own bool) {
+	until = time.Now().Add(limit)
 	beneath, theirs := store.Until(ctx)
 	if theirs.IsZero() || theirs.After(until) {
 		return beneath, until, false
@@ -285,7 +285,7 @@ func (s *shard) work(l *lane, write bool) {
 }
 
 func (s *shard) pipeline(write bool, cmds []goredis.Cmder) error {
-	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), s.db.options.limits.call)
 	defer cancel()
 	return s.exec(ctx, write, cmds)
 }

@@ -51,7 +51,7 @@ func (h *hearing) gather(first *publication) []*publication {
 
 // send publishes them, nil for a beat that all hear, and then perhaps a beat of our own.
 func (h *hearing) send(sent []*publication, beat bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), h.bus.db.options.limits.call)
 	defer cancel()
 	pipe := h.client.Pipeline()
 	var waiting []*publication

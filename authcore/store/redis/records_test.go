@@ -23,7 +23,7 @@ import (
 // The connection dies between the script and its answer: the batch is repeated, found done, and answered as it was.
 func TestPeersBatchRepeated(t *testing.T) {
 	s := redistest.StandaloneWith(t, redistest.Options{Proxied: true})
-	r := mustOpen(t, Options{Mode: Standalone, Addresses: []string{s.ClientAddr()}}).Records()
+	r := mustOpen(t, Options{Mode: Standalone, Addresses: []string{s.ClientAddr()}, limits: unhurried()}).Records()
 	for i := int64(1); i <= 20; i++ {
 		s.Proxy.CutAnswers(1)
 		got, err := r.Apply(t.Context(), "p", storetest.PutNew(fmt.Sprint("n", i), "once"))
@@ -57,8 +57,8 @@ func TestPeersScriptsForgotten(t *testing.T) {
 
 // While slots move from node to node nothing is lost, written twice or seen in part.
 func TestPeersSlotMoves(t *testing.T) {
-	f := redistest.Cluster(t)
-	db := mustOpen(t, Options{Mode: Cluster, Addresses: f.Addresses()})
+	f := redistest.Cluster(t, "cluster-node-timeout 60000")
+	db := mustOpen(t, Options{Mode: Cluster, Addresses: f.Addresses(), limits: unhurried()})
 	r := db.Records()
 	group := groupOf("counter")
 	for i := range 200 { // keys that take a while to move

@@ -15,6 +15,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -39,6 +40,13 @@ const (
 // callLimit bounds one call with everything in it: dialling, waiting for a connection, repeating. A sign-in has 2 s.
 const callLimit = 1500 * time.Millisecond
 
+// limits are when a call, the bus and a reader give up. Nobody sets them but tests of what they do when the server has little time.
+type limits struct {
+	call   time.Duration // 0: callLimit
+	silent int           // beats of the bus that may stay away; 0: maxSilent
+	stale  time.Duration // that replicas may say nothing; 0: staleAfter
+}
+
 // Options of Open.
 type Options struct {
 	Mode             string   // Standalone, Sentinel or Cluster
@@ -58,6 +66,8 @@ type Options struct {
 	Local            store.Ephemeral // counts sets while Redis cannot be asked; nil: nobody does
 	Restoring        bool            // open what an interrupted Restore left, to restore again
 	Log              *slog.Logger
+
+	limits limits
 }
 
 var errClosed = fmt.Errorf("%w: it is closed", store.ErrUnavailable)
@@ -117,6 +127,7 @@ func (o Options) filled() (Options, error) {
 	if o.Prefix == "" {
 		o.Prefix = "latchkey"
 	}
+	o.limits = limits{cmp.Or(o.limits.call, callLimit), cmp.Or(o.limits.silent, maxSilent), cmp.Or(o.limits.stale, staleAfter)}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

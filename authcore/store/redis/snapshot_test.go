@@ -20,7 +20,7 @@ import (
 func standalone(t testing.TB) (*DB, *redistest.Server, Options) {
 	t.Helper()
 	s := redistest.Standalone(t)
-	o := Options{Mode: Standalone, Addresses: []string{s.Addr}, StateDir: filepath.Join(t.TempDir(), "state")}
+	o := Options{Mode: Standalone, Addresses: []string{s.Addr}, StateDir: filepath.Join(t.TempDir(), "state"), limits: unhurried()}
 	return mustOpen(t, o), s, o
 }
 

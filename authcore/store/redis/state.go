@@ -14,7 +14,7 @@ func (db *DB) watchOptions() watchOptions {
 	return watchOptions{
 		client: o.universalClient(), heads: db.heads, keys: db.keys, node: o.Node, nonce: randomID(),
 		gate:       gate{replicas: o.Replicas, failover: o.Mode != Standalone, cluster: o.Mode == Cluster, user: o.User},
-		allowLossy: o.AllowLossy, log: db.log,
+		allowLossy: o.AllowLossy, stale: o.limits.stale, log: db.log,
 	}
 }
 

@@ -38,16 +38,21 @@ func TestPeersConformance(t *testing.T) {
 	}
 }
 
-// servers start a server in each mode and answer how it is opened.
+// unhurried is for tests of what calls do, not of when they end: on a busy machine a server may stand still for seconds.
+func unhurried() limits {
+	return limits{call: patience, silent: int(patience / beatEvery), stale: patience}
+}
+
+// servers start a server in each mode and answer how it is opened, unhurried. Nobody fails over from one that stands still.
 var servers = map[string]func(t testing.TB) Options{
 	Standalone: func(t testing.TB) Options {
-		return Options{Mode: Standalone, Addresses: []string{redistest.Standalone(t).Addr}}
+		return Options{Mode: Standalone, Addresses: []string{redistest.Standalone(t).Addr}, limits: unhurried()}
 	},
 	Sentinel: func(t testing.TB) Options {
-		f := redistest.Sentinel(t)
-		return Options{Mode: Sentinel, Addresses: f.Addresses(), MasterName: redistest.MasterName, Replicas: 1}
+		f := redistest.SentinelWith(t, redistest.Options{Sentinel: []string{"sentinel down-after-milliseconds latchkey 60000"}})
+		return Options{Mode: Sentinel, Addresses: f.Addresses(), MasterName: redistest.MasterName, Replicas: 1, limits: unhurried()}
 	},
 	Cluster: func(t testing.TB) Options {
-		return Options{Mode: Cluster, Addresses: redistest.Cluster(t).Addresses()}
+		return Options{Mode: Cluster, Addresses: redistest.Cluster(t, "cluster-node-timeout 60000").Addresses(), limits: unhurried()}
 	},
 }

@@ -51,6 +51,7 @@ type watchOptions struct {
 	nonce      string // of this process
 	gate       gate
 	allowLossy bool
+	stale      time.Duration // that replicas may say nothing
 	log        *slog.Logger
 }
 
@@ -289,7 +290,7 @@ func (w *watch) answering(group int, write bool) error {
 		return fmt.Errorf("%w: %s has become the master; %d nodes have not looked at it yet", errNotYet, v.addr, len(v.waiting))
 	case !v.open:
 		return fmt.Errorf("%w: %s has become the master and was not looked at yet", errNotYet, v.addr)
-	case w.o.gate.replicas > 0 && !w.o.allowLossy && w.now().Sub(v.acked) > staleAfter:
+	case w.o.gate.replicas > 0 && !w.o.allowLossy && w.now().Sub(v.acked) > w.o.stale:
 		return fmt.Errorf("%w: the replicas of %s have acknowledged nothing since %s", errRefused, v.addr, v.acked.UTC().Format(time.TimeOnly))
 	case write && !w.o.allowLossy && len(v.verdict.Lossy) > 0:
 		return fmt.Errorf("%w: %w", errRefused, v.verdict.err())

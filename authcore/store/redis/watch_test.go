@@ -28,7 +28,7 @@ func newBench(t *testing.T, g gate) *bench {
 	}
 	b := &bench{master: master{client, all}, now: time.Now()}
 	h := testHeads(t, t.TempDir(), g.replicas == 0)
-	b.watch = newWatch(watchOptions{client: client, heads: h, nonce: "me", gate: g, log: slog.New(slog.DiscardHandler)})
+	b.watch = newWatch(watchOptions{client: client, heads: h, nonce: "me", gate: g, stale: staleAfter, log: slog.New(slog.DiscardHandler)})
 	b.watch.now = func() time.Time { return b.now }
 	t.Cleanup(func() { client.Close(); h.close() })
 	return b
