@@ -54,7 +54,7 @@ func next(t *testing.T, told <-chan authcore.Revocation) authcore.Revocation {
 	select {
 	case r := <-told:
 		return r
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second): // only a failure takes that long
 		t.Fatal("no revocation is told")
 		return authcore.Revocation{}
 	}
