@@ -36,6 +36,7 @@ type Options struct {
 	Log     *slog.Logger // nil: nothing is logged
 	Metrics *Metrics     // nil: counted and shown nowhere
 	Rates   Rates
+	Now     func() time.Time       // of the rates; nil: time.Now
 	JWKS    func() ([]byte, error) // the public keys of upstream tokens as a JWK set; nil: there is none
 }
 
@@ -50,6 +51,7 @@ type Kit struct {
 	metrics   *Metrics
 	perSource *meters
 	perMember *meters
+	now       func() time.Time // of both
 	long      map[string]bool  // patterns of exports
 	uploads   map[string]int64 // patterns that take files: the most octets of a body
 	mux       *http.ServeMux

@@ -198,7 +198,7 @@ func TestRates(t *testing.T) {
 	t.Parallel()
 	h := open(t, nil)
 	token, other := h.token(t, "account"), h.token(t, "admin")
-	s := httptest.NewServer(api.New(api.Options{Core: h.Core.Core, Rates: api.Rates{PerMember: 40, PerSource: 120}}, self.Register, admin.Register))
+	s := httptest.NewServer(api.New(api.Options{Core: h.Core.Core, Rates: api.Rates{PerMember: 40, PerSource: 120}, Now: h.clock.now}, self.Register, admin.Register))
 	defer s.Close()
 	h.url = s.URL
 	for range 10 {

@@ -84,11 +84,11 @@ func (m *meters) forget(now time.Time) {
 
 // overSource refuses a source that asks too often; overMember a member.
 func (k *Kit) overSource(c authcore.Client) *Problem {
-	return tooMany(k.perSource.take(lockout.Source(c.Addr), time.Now()))
+	return tooMany(k.perSource.take(lockout.Source(c.Addr), k.now()))
 }
 
 func (k *Kit) overMember(a authcore.Actor) *Problem {
-	return tooMany(k.perMember.take(string(a.Domain)+"/"+string(a.Member), time.Now()))
+	return tooMany(k.perMember.take(string(a.Domain)+"/"+string(a.Member), k.now()))
 }
 
 func tooMany(wait time.Duration) *Problem {

@@ -49,7 +49,8 @@ func TestMetersAreBounded(t *testing.T) {
 }
 
 func TestTooManyIsToldWhen(t *testing.T) {
-	k := &Kit{perSource: newMeters(4, 0)}
+	at := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	k := &Kit{perSource: newMeters(4, 0), now: func() time.Time { return at }}
 	c := authcore.Client{}
 	if p := k.overSource(c); p != nil {
 		t.Fatal(p)

@@ -49,7 +49,10 @@ type server struct {
 func newServer(o Options, register []Register) *server {
 	s := &server{mux: http.NewServeMux()}
 	s.kit = &Kit{Core: o.Core, log: o.Log, metrics: o.Metrics, long: map[string]bool{}, uploads: map[string]int64{}, mux: s.mux, huma: newHuma(s.mux),
-		perSource: newMeters(o.Rates.PerSource, DefaultRates().PerSource), perMember: newMeters(o.Rates.PerMember, DefaultRates().PerMember)}
+		perSource: newMeters(o.Rates.PerSource, DefaultRates().PerSource), perMember: newMeters(o.Rates.PerMember, DefaultRates().PerMember), now: o.Now}
+	if s.kit.now == nil {
+		s.kit.now = time.Now
+	}
 	if s.kit.log == nil {
 		s.kit.log = slog.New(slog.DiscardHandler)
 	}
