@@ -192,7 +192,7 @@ func (h *house) tokenOf(t testing.TB, address, password string) string {
 // eventually waits for words in the log: an event is written after its answer.
 func (h *house) eventually(t testing.TB, words string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for !strings.Contains(h.log.String(), words) {
 		select {
