@@ -35,6 +35,12 @@ type clock struct {
 	at time.Time // guarded by mu
 }
 
+// noon is the next one: what a test does within minutes is done on one day.
+func noon() time.Time {
+	const half = 12 * time.Hour
+	return time.Now().UTC().Add(half).Truncate(2 * half).Add(half)
+}
+
 // now is a little later whenever it is asked: of two codes that are sent, one is the last.
 func (c *clock) now() time.Time {
 	c.mu.Lock()
@@ -64,7 +70,7 @@ func open(t testing.TB, o Options, change func(*authcore.Options)) *stage {
 
 func openAt(t testing.TB, o Options, change func(*authcore.Options), rates api.Rates) *stage {
 	t.Helper()
-	s := &stage{t: t, clock: &clock{at: time.Now()}}
+	s := &stage{t: t, clock: &clock{at: noon()}}
 	s.Core = authtest.New(t, func(co *authcore.Options) {
 		co.Now, co.Log = s.clock.now, slog.New(slog.DiscardHandler)
 		if change != nil {
