@@ -21,7 +21,7 @@ import (
 // The way to Redis is gone step by step before the store is opened: what is wrong with it is then told at its key, with
 // the mend, and not as a store that is away. Nothing is written on this way.
 
-// stepLimit bounds one step: a server that answers later than this is of no use to a sign-in.
+// stepLimit is the usual bound of one step: a server that answers later than this is of no use to a sign-in.
 const stepLimit = 2 * time.Second
 
 // redisWay is one walk.
@@ -31,7 +31,8 @@ type redisWay struct {
 	pass string
 	peer string // of the sentinels
 	tls  *tls.Config
-	at   string // the server that answered
+	at   string        // the server that answered
+	step time.Duration // stepLimit
 
 	asked atomic.Bool // the server that is tried took our side of the handshake, and asked for a certificate
 }
@@ -41,7 +42,7 @@ func newRedisWay(cfg *configs.Config) (*redisWay, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &redisWay{cfg: cfg, r: cfg.Store.Redis, pass: o.Password.Reveal(), peer: o.SentinelPassword.Reveal(), tls: o.TLS}
+	w := &redisWay{cfg: cfg, r: cfg.Store.Redis, pass: o.Password.Reveal(), peer: o.SentinelPassword.Reveal(), tls: o.TLS, step: stepLimit}
 	w.noteAsked()
 	return w, nil
 }
@@ -108,7 +109,7 @@ func (w *redisWay) dial(address string, a account, database int) *redis.Client {
 	w.asked.Store(false)
 	return redis.NewClient(&redis.Options{
 		Addr: address, Username: a.user, Password: a.pass, DB: database, TLSConfig: w.tls, Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1,
-		DialTimeout: stepLimit, ReadTimeout: stepLimit, WriteTimeout: stepLimit, PoolSize: 1, ContextTimeoutEnabled: true,
+		DialTimeout: w.step, ReadTimeout: w.step, WriteTimeout: w.step, PoolSize: 1, ContextTimeoutEnabled: true,
 	})
 }
 
@@ -196,9 +197,9 @@ func (w *redisWay) explainTLS(ctx context.Context, address string, err error) er
 		return w.cfg.At(key+"cert_file", "is missing: %s asks for a certificate (%v)", address, err)
 	case w.asked.Load() && hungUp(err):
 		return w.cfg.At(key+"cert_file", "%s asks for a certificate and does not take this one: %v", address, err)
-	case w.tls != nil && speaksClear(ctx, address):
+	case w.tls != nil && w.speaksClear(ctx, address):
 		return w.cfg.At(key+"mode", "is tls, and %s speaks none: name its tls-port, or set mode none where nobody else can listen", address)
-	case w.tls == nil && speaksTLS(ctx, address):
+	case w.tls == nil && w.speaksTLS(ctx, address):
 		return w.cfg.At(key+"mode", "is none, and %s speaks TLS: set mode tls", address)
 	}
 	return nil
@@ -217,8 +218,8 @@ func hungUp(err error) bool {
 }
 
 // knock connects and says one thing; it answers what comes back at first.
-func knock(ctx context.Context, address, words string) string {
-	ctx, cancel := context.WithTimeout(ctx, stepLimit)
+func (w *redisWay) knock(ctx context.Context, address, words string) string {
+	ctx, cancel := context.WithTimeout(ctx, w.step)
 	defer cancel()
 	network := "tcp"
 	if strings.HasPrefix(address, "/") {
@@ -229,7 +230,7 @@ func knock(ctx context.Context, address, words string) string {
 		return ""
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(stepLimit))
+	_ = c.SetDeadline(time.Now().Add(w.step))
 	if _, err := c.Write([]byte(words)); err != nil {
 		return ""
 	}
@@ -239,14 +240,14 @@ func knock(ctx context.Context, address, words string) string {
 }
 
 // speaksClear: Redis answers an inline PING with +PONG, or with an error where it wants a password first.
-func speaksClear(ctx context.Context, address string) bool {
-	answer := knock(ctx, address, "PING\r\n")
+func (w *redisWay) speaksClear(ctx context.Context, address string) bool {
+	answer := w.knock(ctx, address, "PING\r\n")
 	return answer == "+" || answer == "-"
 }
 
 // speaksTLS: whatever it thinks of us, it thinks it in TLS. Nothing is sent within it.
-func speaksTLS(ctx context.Context, address string) bool {
-	ctx, cancel := context.WithTimeout(ctx, stepLimit)
+func (w *redisWay) speaksTLS(ctx context.Context, address string) bool {
+	ctx, cancel := context.WithTimeout(ctx, w.step)
 	defer cancel()
 	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} // asks what is spoken, and trusts nobody
 	c, err := d.DialContext(ctx, "tcp", address)
