@@ -54,12 +54,7 @@ func tlsConf(t *testing.T, more ...string) (conf []string, address string) {
 	if err := demoCertificate(dir); err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = ln.Addr().String()
-	_ = ln.Close()
+	address = unusedAddress(t, "127.0.0.1")
 	_, port, _ := net.SplitHostPort(address)
 	conf = append(conf, "tls-port "+port, "tls-cert-file "+dir+"/server.pem", "tls-key-file "+dir+"/server.key", "tls-ca-cert-file "+dir+"/ca.pem", "tls-auth-clients no")
 	return append(conf, more...), address
