@@ -378,6 +378,7 @@ func TestPeersDemoCurl(t *testing.T) {
 	t.Parallel()
 	peers.Need(t, "curl")
 	d := startDemo(t)
+	d.shows("/api/v1/sign-in\n\n") // the last of the lines
 	_, lines, ok := strings.Cut(d.out.String(), "To try it in a shell:")
 	if !ok {
 		t.Fatalf("the demo shows no lines for a shell:\n%s", d.out)

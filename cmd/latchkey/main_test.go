@@ -124,6 +124,7 @@ type start struct {
 	env     []string
 	sockets []namedSocket // passed as systemd passes them
 	deaf    bool          // its standard error is a pipe that nobody reads
+	renews  bool          // it starts the process that comes after it, which has its standard error too and lives on
 	binary  string        // another build; empty: the test's own
 }
 
@@ -144,7 +145,10 @@ func (s start) begin(t testing.TB) *process {
 		p.pass(s)
 	}
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
-	p.cmd.WaitDelay = time.Second
+	p.cmd.WaitDelay = patience // what it wrote at last is read, however late this process comes to it
+	if s.renews {
+		p.cmd.WaitDelay = time.Second
+	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that dies leaves no server behind
 	if s.deaf {
 		r, w, err := os.Pipe()
@@ -195,21 +199,32 @@ func (p *process) says(words string) {
 // saysAgain waits until it has written them n times.
 func (p *process) saysAgain(words string, n int) {
 	p.t.Helper()
+	p.await(p.err, words, n)
+}
+
+// shows waits until the process has written the words to its standard output.
+func (p *process) shows(words string) {
+	p.t.Helper()
+	p.await(p.out, words, 1)
+}
+
+func (p *process) await(s *transcript, words string, n int) {
+	p.t.Helper()
 	timeout := time.After(patience)
 	for {
-		text, more := p.err.state()
+		text, more := s.state()
 		if strings.Count(text, words) >= n {
 			return
 		}
 		select {
 		case <-more:
 		case <-p.exited:
-			if strings.Count(p.err.String(), words) < n {
+			if strings.Count(s.String(), words) < n {
 				p.t.Fatalf("ended with %v and never said %q:\n%s", p.cmd.ProcessState, words, p.err)
 			}
 			return
 		case <-timeout:
-			p.t.Fatalf("never said %q:\n%s", words, p.err)
+			p.t.Fatalf("never said %q:\n%s", words, s)
 		}
 	}
 }

@@ -190,7 +190,7 @@ func TestDrillRenewByOneThatHangs(t *testing.T) {
 func TestDrillRenewTwice(t *testing.T) {
 	s := newPortedStage(t)
 	told := listenNotify(t)
-	p := start{args: []string{"serve", "-config", s.file}, env: []string{"NOTIFY_SOCKET=" + told.LocalAddr().String()}}.begin(t)
+	p := start{args: []string{"serve", "-config", s.file}, env: []string{"NOTIFY_SOCKET=" + told.LocalAddr().String()}, renews: true}.begin(t)
 	p.says("latchkey serves")
 	m := startStorm(t, 20, []*stage{s}, "imap", "smtp", "pop3", "dav")
 	for _, k := range []syscall.Signal{syscall.SIGUSR2, syscall.SIGHUP, syscall.SIGUSR2, syscall.SIGHUP} {

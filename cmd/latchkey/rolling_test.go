@@ -385,7 +385,7 @@ func TestDrillTakeOverFromOneThatDies(t *testing.T) {
 func TestDrillRenew(t *testing.T) {
 	s := newPortedStage(t)
 	told := listenNotify(t)
-	p := start{args: []string{"serve", "-config", s.file}, env: []string{"NOTIFY_SOCKET=" + told.LocalAddr().String()}}.begin(t)
+	p := start{args: []string{"serve", "-config", s.file}, env: []string{"NOTIFY_SOCKET=" + told.LocalAddr().String()}, renews: true}.begin(t)
 	if got := hearNotify(t, told); got != "READY=1" {
 		t.Errorf("systemd hears %q, want READY=1", got)
 	}
