@@ -407,9 +407,7 @@ func TestDrillRenew(t *testing.T) {
 	}
 	s.wantAll("after it was renewed", "app-only", good)
 	m.stop()
-	if err := next.Signal(syscall.SIGTERM); err != nil {
-		t.Errorf("stop the new process: %v", err)
-	}
+	stopStranger(t, next)
 }
 
 // While load balancers are told, the doors are open and /readyz says that they will close.
