@@ -115,10 +115,19 @@ func (s *stage) renewed(t *testing.T) (p *process, file string) {
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
 	b, err := os.ReadFile(from)
-	if err == nil {
-		err = os.WriteFile(to, b, 0o755)
-	}
 	if err != nil {
+		t.Fatal(err)
+	}
+	writeProgram(t, to, b, 0o755)
+}
+
+// writeProgram writes a file that is run then. Nothing is started meanwhile: a process that is on its way into its own program
+// would have the file open for a moment more, and what is open to be written is not run.
+func writeProgram(t *testing.T, file string, text []byte, mode os.FileMode) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(file, text, mode); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -126,9 +135,7 @@ func copyFile(t *testing.T, from, to string) {
 // replace puts another program in the file's place, as an upgrade does.
 func replace(t *testing.T, file, text string, mode os.FileMode) {
 	t.Helper()
-	if err := os.WriteFile(file+".new", []byte(text), mode); err != nil {
-		t.Fatal(err)
-	}
+	writeProgram(t, file+".new", []byte(text), mode)
 	if err := os.Rename(file+".new", file); err != nil {
 		t.Fatal(err)
 	}
@@ -221,6 +228,10 @@ func stopStranger(t *testing.T, p *os.Process) {
 	if err := p.Signal(syscall.SIGTERM); err != nil {
 		t.Errorf("stop the new process: %v", err)
 	}
+	waitFor(t, "the end of the new process", patience, func() bool {
+		n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0) // a signal may come in between
+		return n == 1
+	})
 }
 
 // hearMainPID waits until systemd hears of a new main process; READY of that may come first.
