@@ -276,10 +276,15 @@ func TestDrillTakeOverByOneThatDies(t *testing.T) {
 	p := s.takeover()
 	p.says("latchkey serves")
 	m := startStorm(t, 20, []*stage{s}, "imap", "smtp", "pop3", "dav")
-	for _, until := range []string{"", sayHello, sayOffer, sayReady, sayReleased} {
-		s.approach(t, until)
-		<-time.After(300 * time.Millisecond)
-		s.wantAll(fmt.Sprintf("after one that died at %q", until), "account", good)
+	for _, c := range []struct {
+		until, says string
+		n           int // how often it was said by then
+	}{
+		{"", "", 0}, {sayHello, "this one serves on", 1}, {sayOffer, "this one serves on", 2}, {sayReady, "latchkey serves", 2}, {sayReleased, "latchkey serves", 3},
+	} {
+		s.approach(t, c.until)
+		p.saysAgain(c.says, c.n)
+		s.wantAll(fmt.Sprintf("after one that died at %q", c.until), "account", good)
 	}
 	m.stop()
 	next := s.takeover()
