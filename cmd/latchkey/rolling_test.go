@@ -417,9 +417,10 @@ func TestDrillRenew(t *testing.T) {
 
 // While load balancers are told, the doors are open and /readyz says that they will close.
 func TestDrillDrainNotice(t *testing.T) {
+	t.Parallel()
 	s := newPortedStage(t)
 	s.configure(func(c string) string {
-		return strings.Replace(s.ported(c), "drain_timeout: 15s", "drain_timeout: 15s, drain_notice: 2s", 1)
+		return strings.Replace(s.ported(c), "drain_timeout: 15s", "drain_timeout: 15s, drain_notice: 10s", 1)
 	})
 	p := s.takeover()
 	p.says("latchkey serves")
