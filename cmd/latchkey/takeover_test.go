@@ -107,6 +107,12 @@ func (s *stage) once(t *testing.T, k *knocking, protocol string) {
 	k.good.Add(1)
 }
 
+// until waits until so many were let in.
+func (k *knocking) until(t *testing.T, n int64) {
+	t.Helper()
+	waitFor(t, "sign-ins", patience, func() bool { return k.good.Load() >= n })
+}
+
 func (k *knocking) stop() int64 {
 	close(k.stopped)
 	k.all.Wait()
@@ -119,7 +125,7 @@ func TestDrillTakeOver(t *testing.T) {
 	p.says("latchkey serves")
 	k := s.knock(t, 40*time.Millisecond)
 	for range 3 {
-		<-time.After(300 * time.Millisecond) // of ordinary life
+		k.until(t, k.good.Load()+20) // of ordinary life
 		next := s.takeover()
 		next.says("latchkey serves")
 		if code := p.ends(); code != 0 {
