@@ -14,8 +14,8 @@ import (
 	"latchkey/authcore/store/redistest"
 )
 
-// newPortedFleet is nodes of one store whose sockets are their own.
-func newPortedFleet(t *testing.T, n int, redis string) []*stage {
+// newPortedFleet is nodes of one store whose sockets are their own, and which drain for so long at most.
+func newPortedFleet(t *testing.T, n int, redis string, drain time.Duration) []*stage {
 	t.Helper()
 	nodes := newFleet(t, n, redis)
 	for i, s := range nodes {
@@ -24,7 +24,8 @@ func newPortedFleet(t *testing.T, n int, redis string) []*stage {
 			s.addr[k.name] = unusedAddress(t, "127.0.0.1")
 		}
 		s.configure(func(text string) string {
-			return s.ported(text) + fmt.Sprintf("node: mx%d\nstore: {engine: redis, redis: {%s}}\n", i+1, redis)
+			text = strings.Replace(s.ported(text), "drain_timeout: 15s", "drain_timeout: "+drain.String(), 1)
+			return text + fmt.Sprintf("node: mx%d\nstore: {engine: redis, redis: {%s}}\n", i+1, redis)
 		})
 	}
 	return nodes
@@ -77,7 +78,7 @@ func TestDrillRollingRestartOnRedis(t *testing.T) {
 	if longDrills() {
 		rounds = 10
 	}
-	nodes := newPortedFleet(t, 3, standalone(redistest.Standalone(t)))
+	nodes := newPortedFleet(t, 3, standalone(redistest.Standalone(t)), 15*time.Second)
 	running := make([]*process, 3)
 	for i, s := range nodes {
 		running[i] = s.takeover()
@@ -151,7 +152,7 @@ func (c *apiClient) listed(t *testing.T, address, door string) (l []map[string]a
 // a revocation at another node cuts it within a second, and its end is known.
 func TestDrillRevokedWhileDraining(t *testing.T) {
 	redistest.Need(t, "redis-server")
-	nodes := newPortedFleet(t, 2, standalone(redistest.Standalone(t)))
+	nodes := newPortedFleet(t, 2, standalone(redistest.Standalone(t)), patience)
 	first := nodes[0].takeover()
 	first.says("latchkey serves")
 	other := nodes[1].takeover()
