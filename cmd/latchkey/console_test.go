@@ -215,7 +215,7 @@ func (w *walk) code(to, before string) string {
 	w.t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	end := time.After(10 * time.Second)
+	end := time.After(patience)
 	for {
 		if c := w.lastCode(to); c != "" && c != before {
 			return c

@@ -90,7 +90,7 @@ func acrossNodes(t *testing.T, nodes []*stage) {
 	if status, err := operator.do("DELETE", "/members/"+person.Address+"/app-passwords/"+made.ID, nil, nil); status != http.StatusNoContent || err != nil {
 		t.Fatalf("delete it at the third node: %d, %v", status, err)
 	}
-	_ = k.SetReadDeadline(began.Add(10 * time.Second))
+	_ = k.SetReadDeadline(began.Add(patience))
 	if _, err := io.Copy(io.Discard, k); err != nil {
 		t.Fatalf("the session at the second node lives on: %v", err)
 	}
@@ -157,7 +157,7 @@ func TestPeersFleetPromotion(t *testing.T) {
 	if status, err := operator.do("DELETE", "/members/"+person.Address+"/app-passwords/"+kept.ID, nil, nil); status != http.StatusNoContent || err != nil {
 		t.Fatalf("delete it at the third node: %d, %v", status, err)
 	}
-	_ = k.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = k.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.Copy(io.Discard, k); err != nil {
 		t.Errorf("the session of before lives on: %v", err)
 	}
@@ -403,12 +403,11 @@ func TestPeersFleetKeys(t *testing.T) {
 func listed(t *testing.T, s *stage, words string) {
 	t.Helper()
 	var list string
-	for range 100 {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		_, list = s.keyIDs("mac")
 		if strings.Contains(strings.Join(strings.Fields(list), " "), words) {
 			return
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
 	t.Fatalf("the list of keys never says %q:\n%s", words, list)
 }

@@ -173,7 +173,7 @@ func (p *process) settlesAt(before int) {
 	p.t.Helper()
 	look := time.NewTicker(50 * time.Millisecond)
 	defer look.Stop()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(patience)
 	for {
 		now := descriptors(p.t, p)
 		if now <= before {
