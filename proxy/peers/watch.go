@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -141,13 +142,21 @@ func (b *Browser) Violations(t testing.TB) (l []string) {
 	return l
 }
 
-// FirstPaint is when the page was first painted, in milliseconds after it was asked for.
+// firstPaint is told of what was painted before, too.
+const firstPaint = `new Promise(painted => new PerformanceObserver(seen => {
+	for (const entry of seen.getEntriesByName("first-contentful-paint")) painted(entry.startTime)
+}).observe({type: "paint", buffered: true}))`
+
+// FirstPaint is when the page was first painted, in milliseconds after it was asked for. It waits for that: a page is there
+// before anything of it is seen.
 func (b *Browser) FirstPaint(t testing.TB) float64 {
 	t.Helper()
 	b.settle(t)
-	at, err := chromedp.Run(b.ctx, chromedp.Evaluate[float64](`performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? -1`))
+	ctx, cancel := context.WithTimeout(b.ctx, readFor)
+	defer cancel()
+	at, err := chromedp.Run(ctx, chromedp.Evaluate[float64](firstPaint, chromedp.EvalAwaitPromise))
 	if err != nil {
-		t.Fatalf("chromium: %v", err)
+		t.Fatalf("chromium: nothing is painted: %v", err)
 	}
 	return at
 }
